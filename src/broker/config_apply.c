@@ -1,0 +1,482 @@
+/*
+ * Carries out one line of a configuration: what its key does, and where that goes.
+ *
+ * Which listener an option belongs to is mosquitto's rule, checked against mosquitto 2.0.11: the
+ * last `listener` line of the same file; before any, the default listener, which opens if it was
+ * given a port, an address, or one of a few options. It must not know how lines are cut from files.
+ */
+#include "broker/config_keys.h"
+
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/utf8.h"
+#include "base/util.h"
+
+#define SHOWN_MAX 48
+
+static bool bit_test(const uint8_t *bits, size_t i)
+{
+    return bits[i / 8] >> (i % 8) & 1;
+}
+
+static void bit_set(uint8_t *bits, size_t i)
+{
+    bits[i / 8] |= (uint8_t)(1u << (i % 8));
+}
+
+/* The place of the value of the line at hand. */
+static struct tf_config_place value_place(const struct tf_config_build *build)
+{
+    struct tf_config_place place = build->place;
+
+    place.column = build->value_column;
+    return place;
+}
+
+/* Splits the first word off `text`; `ret_rest` is what follows, without blanks before it. */
+static struct tf_config_text word_split(struct tf_config_text text, struct tf_config_text *ret_rest)
+{
+    size_t length = 0, next;
+
+    while (length < text.length && text.data[length] != ' ' && text.data[length] != '\t')
+        length++;
+    next = length;
+    while (next < text.length && (text.data[next] == ' ' || text.data[next] == '\t'))
+        next++;
+    *ret_rest = (struct tf_config_text){text.data + next, text.length - next};
+    return (struct tf_config_text){text.data, length};
+}
+
+/* The listener that options go to. */
+static struct tf_config_listener *listener_at_hand(struct tf_config_build *build)
+{
+    return build->current > 0 ? &build->config->listeners[build->current - 1] : &build->plain;
+}
+
+/* ---- keys that are not done ---- */
+
+static void answer_unknown(struct tf_config_build *build, struct tf_config_text name)
+{
+    const struct tf_config_key *nearest;
+    char shown[SHOWN_MAX];
+    bool close;
+
+    nearest = tf_config_key_nearest(name, &close);
+    tf_config_text_show(name, shown, sizeof(shown));
+    tf_config_report_add(build->report, TF_CONFIG_ERROR, build->place,
+                         close ? "unknown key `%s`: did you mean `%s`?"
+                               : "unknown key `%s`; the nearest known key is `%s`",
+                         shown, nearest->name);
+}
+
+static void answer_not_done(struct tf_config_build *build, const struct tf_config_key *key,
+                            struct tf_config_text value)
+{
+    struct tf_config_text rest;
+    enum tf_config_severity severity = key->answer == TF_CONFIG_REFUSED   ? TF_CONFIG_ERROR
+                                       : key->answer == TF_CONFIG_MISSING ? TF_CONFIG_WARNING
+                                                                          : TF_CONFIG_NOTE;
+
+    if (key->harmless && tf_config_text_is(word_split(value, &rest), key->harmless))
+        severity = TF_CONFIG_NOTE;
+    tf_config_report_add(build->report, severity, build->place, "`%s`: %s", key->name, key->help);
+}
+
+/* ---- lines with a meaning of their own ---- */
+
+/* What was wrong with a value, in one form for all kinds. */
+static void answer_bad_value(struct tf_config_build *build, const struct tf_config_key *key,
+                             struct tf_config_text value, const char *why)
+{
+    char shown[SHOWN_MAX];
+
+    tf_config_report_add(build->report, TF_CONFIG_ERROR, value_place(build), "`%s` %s, not `%s`",
+                         key->name, why, tf_config_text_show(value, shown, sizeof(shown)));
+}
+
+static void answer_extra(struct tf_config_build *build, const struct tf_config_key *key,
+                         struct tf_config_text rest)
+{
+    char shown[SHOWN_MAX];
+
+    if (rest.length > 0)
+        tf_config_report_add(
+            build->report, TF_CONFIG_WARNING, value_place(build),
+            "`%s` takes no more words: `%s` is not read (a comment needs a line of "
+            "its own)",
+            key->name, tf_config_text_show(rest, shown, sizeof(shown)));
+}
+
+/* A port number. False: it was none, and the report says so. */
+static bool parse_port(struct tf_config_build *build, const struct tf_config_key *key,
+                       struct tf_config_text text, uint16_t *ret_port)
+{
+    uint64_t number;
+
+    if (tf_config_number(text, UINT16_MAX, &number)) {
+        answer_bad_value(build, key, text, "must begin with a port from 0 to 65535");
+        return false;
+    }
+    *ret_port = (uint16_t)number;
+    return true;
+}
+
+/* A host. `*ret_failed`: it was none, and the report says so. */
+static enum tf_err parse_host(struct tf_config_build *build, const struct tf_config_key *key,
+                              struct tf_config_text text, char **ret_host, bool *ret_failed)
+{
+    enum tf_err err;
+
+    *ret_failed = true;
+    if (text.length > 0 && text.data[0] == '/') {
+        answer_bad_value(build, key, text,
+                         "must name an address: Unix sockets are not available in this version");
+        return TF_OK;
+    }
+    err = tf_config_host_parse(text, ret_host);
+    if (err == TF_PROTOCOL) {
+        answer_bad_value(build, key, text, "must name an address, a host or nothing");
+        return TF_OK;
+    }
+    *ret_failed = err != TF_OK;
+    return err;
+}
+
+static enum tf_err apply_listener(struct tf_config_build *build, const struct tf_config_key *key,
+                                  struct tf_config_text value)
+{
+    struct tf_config_listener listener;
+    struct tf_config_text port, host, rest;
+    bool failed;
+    enum tf_err err;
+
+    tf_config_listener_init(&listener);
+    port = word_split(value, &rest);
+    host = word_split(rest, &rest);
+    answer_extra(build, key, rest);
+    tf_config_apply_section(build);
+    /* A section begins even if its head is wrong, so that its options blame nobody else. */
+    if (!parse_port(build, key, port, &listener.port))
+        listener.port = 0;
+    err = parse_host(build, key, host, &listener.host, &failed);
+    if (err)
+        return err;
+    err = tf_config_listener_add(build->config, &listener);
+    if (err)
+        tf_config_listener_release(&listener);
+    if (err == TF_LIMIT) {
+        tf_config_report_add(build->report, TF_CONFIG_ERROR, build->place,
+                             "there are more than %d listeners", TF_CONFIG_LISTENER_MAX);
+        return TF_OK;
+    }
+    build->current = build->config->listener_count;
+    return err;
+}
+
+static enum tf_err apply_bind_address(struct tf_config_build *build,
+                                      const struct tf_config_key *key, struct tf_config_text value)
+{
+    struct tf_config_listener fresh = {0};
+    bool failed;
+    enum tf_err err = parse_host(build, key, value, &fresh.host, &failed);
+    char *old = build->plain.host;
+
+    if (failed)
+        return err;
+    build->plain.host = fresh.host;
+    build->plain_bound = true;
+    fresh.host = old;
+    tf_config_listener_release(&fresh);
+    return TF_OK;
+}
+
+static void apply_protocol(struct tf_config_build *build, const struct tf_config_key *key,
+                           struct tf_config_text value)
+{
+    static const char *const known[] = {"websockets", "coap",  "coaps", "amqp",
+                                        "amqps",      "mqtts", "http",  "https"};
+
+    if (tf_config_text_is(value, "mqtt")) {
+        listener_at_hand(build)->protocol = TF_CONFIG_PROTOCOL_MQTT;
+        return;
+    }
+    for (size_t i = 0; i < TF_COUNT(known); i++) {
+        if (tf_config_text_is(value, known[i])) {
+            tf_config_report_add(build->report, TF_CONFIG_ERROR, value_place(build),
+                                 "`protocol %s` is not available in this version; it serves mqtt",
+                                 known[i]);
+            return;
+        }
+    }
+    answer_bad_value(build, key, value, "must be mqtt");
+}
+
+/* Each line adds a place; the first replaces the default. */
+static enum tf_err apply_log_dest(struct tf_config_build *build, const struct tf_config_key *key,
+                                  struct tf_config_text value)
+{
+    static const struct tf_config_key path = {.name = "log_dest",
+                                              .kind = TF_CONFIG_KIND_TEXT,
+                                              .offset = offsetof(struct tf_config, log_file)};
+    struct tf_config *config = build->config;
+    struct tf_config_text rest, word = word_split(value, &rest);
+    unsigned before = tf_config_key_given(config, key) ? config->log_dests : 0;
+    char why[TF_CONFIG_WHY_MAX];
+
+    if (tf_config_text_is(word, "file")) {
+        if (rest.length == 0) {
+            answer_bad_value(build, key, value, "file needs a path");
+            return TF_OK;
+        }
+        config->log_dests = before | TF_CONFIG_LOG_TO_FILE;
+        return tf_config_value_parse(&path, rest, config, why);
+    }
+    answer_extra(build, key, rest);
+    if (tf_config_text_is(word, "none")) {
+        config->log_dests = 0;
+    } else if (tf_config_text_is(word, "stderr")) {
+        config->log_dests = before | TF_CONFIG_LOG_TO_STDERR;
+    } else if (tf_config_text_is(word, "stdout")) {
+        config->log_dests = before | TF_CONFIG_LOG_TO_STDOUT;
+    } else if (tf_config_text_is(word, "syslog") || tf_config_text_is(word, "topic") ||
+               tf_config_text_is(word, "dlt")) {
+        config->log_dests = before | TF_CONFIG_LOG_TO_STDERR;
+        tf_config_report_add(build->report, TF_CONFIG_WARNING, value_place(build),
+                             "`log_dest %.*s` is not available: the log goes to stderr",
+                             (int)word.length, word.data);
+    } else {
+        answer_bad_value(build, key, word, "must be stderr, stdout, file or none");
+    }
+    return TF_OK;
+}
+
+/* Each line adds a kind of message; the first replaces the default. */
+static void apply_log_type(struct tf_config_build *build, const struct tf_config_key *key,
+                           struct tf_config_text value)
+{
+    static const struct {
+        const char *word;
+        unsigned bits;
+    } types[] = {
+        {"error", TF_CONFIG_LOG_ERROR},
+        {"warning", TF_CONFIG_LOG_WARNING},
+        {"notice", TF_CONFIG_LOG_NOTICE},
+        {"information", TF_CONFIG_LOG_INFORMATION},
+        {"debug", TF_CONFIG_LOG_DEBUG},
+        {"subscribe", TF_CONFIG_LOG_SUBSCRIBE},
+        {"unsubscribe", TF_CONFIG_LOG_UNSUBSCRIBE},
+        {"websockets", 0},
+        {"internal", 0},
+        {"all", 127},
+    };
+    struct tf_config *config = build->config;
+    unsigned before = tf_config_key_given(config, key) ? config->log_types : 0;
+
+    if (tf_config_text_is(value, "none")) {
+        config->log_types = 0;
+        return;
+    }
+    for (size_t i = 0; i < TF_COUNT(types); i++) {
+        if (tf_config_text_is(value, types[i].word)) {
+            config->log_types = before | types[i].bits;
+            return;
+        }
+    }
+    answer_bad_value(build, key, value,
+                     "must be error, warning, notice, information, debug, subscribe, unsubscribe, "
+                     "none or all");
+}
+
+/* ---- one line ---- */
+
+/* The struct that holds the field of `key` for the line at hand. */
+static void *base_at_hand(struct tf_config_build *build, const struct tf_config_key *key)
+{
+    switch (key->scope) {
+    case TF_CONFIG_SCOPE_LISTENER:
+        return listener_at_hand(build);
+    case TF_CONFIG_SCOPE_ACCESS:
+        build->access_said = true;
+        if (build->config->per_listener_settings && build->current > 0)
+            return &build->config->listeners[build->current - 1].access;
+        return &build->config->access;
+    default:
+        return build->config;
+    }
+}
+
+/* What a value of a plain kind means beyond being stored. */
+static void apply_consequences(struct tf_config_build *build, const struct tf_config_key *key,
+                               void *base)
+{
+    struct tf_config_listener preset;
+
+    if (key->scope == TF_CONFIG_SCOPE_ACCESS &&
+        key->offset == offsetof(struct tf_config_access, allow_anonymous))
+        ((struct tf_config_access *)base)->allow_anonymous_given = true;
+    if (key->scope == TF_CONFIG_SCOPE_GLOBAL &&
+        key->offset == offsetof(struct tf_config, persistence) && build->config->persistence)
+        tf_config_report_add(build->report, TF_CONFIG_WARNING, build->place,
+                             "`%s true`: the store of this version is memory; what it holds is "
+                             "lost when the broker ends",
+                             key->name);
+    if (base == &build->plain && !build->opener && key->flags & TF_CONFIG_OPENS) {
+        tf_config_listener_init(&preset);
+        if (!tf_config_value_equal(key, base, &preset))
+            build->opener = key;
+    }
+}
+
+static enum tf_err apply_field(struct tf_config_build *build, const struct tf_config_key *key,
+                               struct tf_config_text value)
+{
+    bool switches = key->scope == TF_CONFIG_SCOPE_GLOBAL &&
+                    key->offset == offsetof(struct tf_config, per_listener_settings);
+    void *base = base_at_hand(build, key);
+    char why[TF_CONFIG_WHY_MAX];
+    enum tf_err err = tf_config_value_parse(key, value, base, why);
+
+    if (err == TF_PROTOCOL) {
+        answer_bad_value(build, key, value, why);
+        return TF_OK;
+    }
+    if (err)
+        return err;
+    if (switches && build->access_said && build->config->per_listener_settings)
+        tf_config_report_add(build->report, TF_CONFIG_ERROR, build->place,
+                             "`%s` must stand before the keys that it makes a listener's own, "
+                             "such as allow_anonymous",
+                             key->name);
+    apply_consequences(build, key, base);
+    return TF_OK;
+}
+
+static enum tf_err apply_done(struct tf_config_build *build, const struct tf_config_key *key,
+                              struct tf_config_text value, struct tf_config_text *ret_include)
+{
+    struct tf_config_text rest = {0};
+
+    if (key->kind != TF_CONFIG_KIND_TEXT && key->kind != TF_CONFIG_KIND_LISTENER &&
+        key->kind != TF_CONFIG_KIND_LOG_DEST && key->kind != TF_CONFIG_KIND_INCLUDE_DIR) {
+        value = word_split(value, &rest);
+        answer_extra(build, key, rest);
+    }
+    switch (key->kind) {
+    case TF_CONFIG_KIND_LISTENER:
+        return apply_listener(build, key, value);
+    case TF_CONFIG_KIND_PORT:
+        if (parse_port(build, key, value, &build->plain.port))
+            build->plain_bound = true;
+        return TF_OK;
+    case TF_CONFIG_KIND_BIND_ADDRESS:
+        return apply_bind_address(build, key, value);
+    case TF_CONFIG_KIND_PROTOCOL:
+        apply_protocol(build, key, value);
+        return TF_OK;
+    case TF_CONFIG_KIND_LOG_DEST:
+        return apply_log_dest(build, key, value);
+    case TF_CONFIG_KIND_LOG_TYPE:
+        apply_log_type(build, key, value);
+        return TF_OK;
+    case TF_CONFIG_KIND_INCLUDE_DIR:
+        if (build->nested)
+            tf_config_report_add(build->report, TF_CONFIG_WARNING, build->place,
+                                 "`include_dir` is read in the main file only");
+        else
+            *ret_include = value;
+        return TF_OK;
+    default:
+        return apply_field(build, key, value);
+    }
+}
+
+enum tf_err tf_config_apply(struct tf_config_build *build, struct tf_config_text name,
+                            struct tf_config_text value, struct tf_config_text *ret_include)
+{
+    const struct tf_config_key *key = tf_config_key_find(name);
+    size_t i, errors = build->report->errors;
+    enum tf_err err;
+
+    *ret_include = (struct tf_config_text){0};
+    if (!key) {
+        answer_unknown(build, name);
+        return TF_OK;
+    }
+    if (key->answer != TF_CONFIG_DONE) {
+        answer_not_done(build, key, value);
+        return TF_OK;
+    }
+    if (value.length == 0) {
+        tf_config_report_add(build->report, TF_CONFIG_ERROR, value_place(build),
+                             "`%s` has no value", key->name);
+        return TF_OK;
+    }
+    if (!tf_utf8_valid(tf_bytes_of(value.data, value.length))) {
+        tf_config_report_add(build->report, TF_CONFIG_ERROR, value_place(build),
+                             "the value of `%s` is not UTF-8", key->name);
+        return TF_OK;
+    }
+    i = tf_config_key_index(key);
+    if (bit_test(build->said, i) && !(key->flags & TF_CONFIG_MANY))
+        tf_config_report_add(build->report, TF_CONFIG_WARNING, build->place,
+                             "`%s` was said before: the last one counts", key->name);
+    err = apply_done(build, key, value, ret_include);
+    bit_set(build->said, i);
+    if (!tf_config_report_worse(build->report, errors))
+        bit_set(build->config->given, i);
+    return err;
+}
+
+void tf_config_apply_section(struct tf_config_build *build)
+{
+    for (size_t i = 0; i < tf_config_key_count; i++)
+        if (tf_config_keys[i].scope != TF_CONFIG_SCOPE_GLOBAL)
+            build->said[i / 8] &= (uint8_t) ~(1u << (i % 8));
+}
+
+/* An option stood before any `listener` where it changes nothing: say so. */
+static void warn_without_effect(struct tf_config_build *build)
+{
+    struct tf_config_place place = {.file = build->place.file};
+    struct tf_config_listener preset;
+
+    tf_config_listener_init(&preset);
+    for (size_t i = 0; i < tf_config_key_count; i++) {
+        const struct tf_config_key *key = &tf_config_keys[i];
+
+        if (key->scope == TF_CONFIG_SCOPE_LISTENER && key->answer == TF_CONFIG_DONE &&
+            !(key->flags & TF_CONFIG_ALIAS) && !tf_config_value_equal(key, &build->plain, &preset))
+            tf_config_report_add(build->report, TF_CONFIG_WARNING, place,
+                                 "`%s` stands before any `listener`, so it has no effect",
+                                 key->name);
+    }
+}
+
+enum tf_err tf_config_apply_end(struct tf_config_build *build)
+{
+    struct tf_config_place place = {.file = build->place.file};
+    enum tf_err err;
+
+    if (!build->plain_bound && !build->opener) {
+        warn_without_effect(build);
+        tf_config_listener_release(&build->plain);
+        return TF_OK;
+    }
+    if (!build->plain_bound)
+        tf_config_report_add(build->report, TF_CONFIG_WARNING, place,
+                             "`%s` stands before any `listener`: as in mosquitto, that opens the "
+                             "default listener, port 1883 of all interfaces",
+                             build->opener->name);
+    err = tf_config_access_copy(&build->plain.access, &build->config->access);
+    if (!err)
+        err = tf_config_listener_add(build->config, &build->plain);
+    if (err)
+        tf_config_listener_release(&build->plain);
+    if (err == TF_LIMIT) {
+        tf_config_report_add(build->report, TF_CONFIG_ERROR, place,
+                             "there are more than %d listeners", TF_CONFIG_LISTENER_MAX);
+        return TF_OK;
+    }
+    return err;
+}

@@ -1,0 +1,249 @@
+/*
+ * Listeners: from --listen URLs, and what holds for each once all sources are read.
+ *
+ * It must not know files, lines or sockets: whether a name resolves or a port is free is for those
+ * who bind.
+ */
+#include "broker/config_keys.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/util.h"
+
+#define HOST_MAX 253 /* RFC 1035 2.3.4: a name, written out */
+
+static bool is_hex(char c)
+{
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
+}
+
+static bool is_name(char c)
+{
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' ||
+           c == '.' || c == '_';
+}
+
+/* True if it can be an IPv6 address, a scope (`%eth0`) included; who binds it will know. */
+static bool is_ipv6(struct tf_config_text text)
+{
+    size_t i = 0, colons = 0;
+
+    for (; i < text.length && text.data[i] != '%'; i++) {
+        if (!is_hex(text.data[i]) && text.data[i] != ':' && text.data[i] != '.')
+            return false;
+        colons += text.data[i] == ':';
+    }
+    for (i += i < text.length; i < text.length; i++)
+        if (!is_name(text.data[i]))
+            return false;
+    return colons >= 2;
+}
+
+enum tf_err tf_config_host_parse(struct tf_config_text text, char **ret_host)
+{
+    bool brackets = text.length >= 2 && text.data[0] == '[' && text.data[text.length - 1] == ']';
+    char *host;
+
+    if (text.length == 0 || tf_config_text_is(text, "*")) {
+        *ret_host = NULL;
+        return TF_OK;
+    }
+    if (text.length > HOST_MAX)
+        return TF_PROTOCOL;
+    if (brackets)
+        text = (struct tf_config_text){text.data + 1, text.length - 2};
+    if (!is_ipv6(text)) {
+        for (size_t i = 0; i < text.length; i++)
+            if (!is_name(text.data[i]))
+                return TF_PROTOCOL;
+        if (brackets)
+            return TF_PROTOCOL;
+    }
+    host = tf_config_text_copy(text);
+    if (!host)
+        return TF_NO_MEMORY;
+    *ret_host = host;
+    return TF_OK;
+}
+
+/* ---- URLs ---- */
+
+/* The three parts of `scheme://host:port`. False: it is not of that form. */
+static bool url_split(const char *url, struct tf_config_text *ret_scheme,
+                      struct tf_config_text *ret_host, struct tf_config_text *ret_port)
+{
+    const char *separator = strstr(url, "://"), *host, *end, *colon;
+
+    if (!separator)
+        return false;
+    host = separator + 3;
+    end = host + strcspn(host, "/?#");
+    if (*end != '\0' && strcmp(end, "/") != 0)
+        return false;
+    colon = end;
+    if (*host == '[') {
+        const char *close = memchr(host, ']', (size_t)(end - host));
+
+        if (!close || (close + 1 != end && close[1] != ':'))
+            return false;
+        if (close + 1 != end)
+            colon = close + 1;
+    } else {
+        const char *found = memchr(host, ':', (size_t)(end - host));
+
+        if (found)
+            colon = found;
+    }
+    *ret_scheme = (struct tf_config_text){url, (size_t)(separator - url)};
+    *ret_host = (struct tf_config_text){host, (size_t)(colon - host)};
+    *ret_port = (struct tf_config_text){colon, (size_t)(end - colon)};
+    return true;
+}
+
+/* Known as a scheme of Trefoil's, served in this version or not. */
+static bool scheme_known(struct tf_config_text scheme)
+{
+    static const char *const known[] = {"mqtts", "coap", "coaps", "coap+tcp", "amqp",
+                                        "amqps", "ws",   "wss",   "http",     "https"};
+
+    for (size_t i = 0; i < TF_COUNT(known); i++)
+        if (tf_config_text_is(scheme, known[i]))
+            return true;
+    return false;
+}
+
+static enum tf_err url_parse(const char *url, struct tf_config_listener *listener,
+                             const char **ret_why)
+{
+    struct tf_config_text scheme, host, port;
+    uint64_t number = 1883;
+
+    *ret_why = "is not of the form mqtt://host:port, with an IPv6 address in brackets";
+    if (!url_split(url, &scheme, &host, &port))
+        return TF_PROTOCOL;
+    if (!tf_config_text_is(scheme, "mqtt")) {
+        if (!scheme_known(scheme)) {
+            *ret_why = "has an unknown scheme; this version serves mqtt";
+            return TF_PROTOCOL;
+        }
+        *ret_why = "has a scheme that is not available in this version; it serves mqtt";
+        return TF_UNSUPPORTED;
+    }
+    if (port.length > 0) {
+        struct tf_config_text digits = {port.data + 1, port.length - 1};
+
+        if (tf_config_number(digits, UINT16_MAX, &number)) {
+            *ret_why = "needs a port from 0 to 65535 after the last colon, and brackets around an "
+                       "IPv6 address";
+            return TF_PROTOCOL;
+        }
+    }
+    listener->port = (uint16_t)number;
+    return tf_config_host_parse(host, &listener->host);
+}
+
+enum tf_err tf_config_add_url(struct tf_config *config, const char *url,
+                              struct tf_config_report *report)
+{
+    struct tf_config_place place = {.file = "--listen"};
+    struct tf_config_text text = {url, strlen(url)};
+    struct tf_config_listener listener;
+    const char *why;
+    char shown[80];
+    enum tf_err err;
+
+    tf_config_listener_init(&listener);
+    listener.from_command = true;
+    err = url_parse(url, &listener, &why);
+    if (err)
+        goto out;
+    err = tf_config_listener_add(config, &listener);
+    if (err == TF_LIMIT)
+        why = "is one listener too many";
+out:
+    if (err)
+        tf_config_listener_release(&listener);
+    if (err && err != TF_NO_MEMORY)
+        tf_config_report_add(report, TF_CONFIG_ERROR, place, "`%s` %s",
+                             tf_config_text_show(text, shown, sizeof(shown)), why);
+    return err;
+}
+
+/* ---- the end ---- */
+
+/* True if nobody outside this machine can reach it, whatever the resolver says. */
+static bool is_loopback(const struct tf_config_listener *listener)
+{
+    const char *host = listener->host;
+
+    if (!host)
+        return false;
+    return strcmp(host, "localhost") == 0 || strcmp(host, "::1") == 0 ||
+           (strncmp(host, "127.", 4) == 0 && strspn(host, "0123456789.") == strlen(host));
+}
+
+static enum tf_err add_loopback(struct tf_config *config, const char *host, bool may_fail)
+{
+    struct tf_config_listener listener;
+    enum tf_err err = TF_NO_MEMORY;
+
+    tf_config_listener_init(&listener);
+    listener.from_command = true;
+    listener.may_fail = may_fail;
+    listener.host = strdup(host);
+    if (listener.host)
+        err = tf_config_listener_add(config, &listener);
+    if (err)
+        tf_config_listener_release(&listener);
+    return err;
+}
+
+static enum tf_err access_complete(struct tf_config_access *access)
+{
+    if (!access->auto_id_prefix)
+        access->auto_id_prefix = strdup("auto-");
+    return access->auto_id_prefix ? TF_OK : TF_NO_MEMORY;
+}
+
+/* Gives a listener the access settings that hold for it. */
+static enum tf_err listener_complete(const struct tf_config *config,
+                                     struct tf_config_listener *listener)
+{
+    enum tf_err err = TF_OK;
+
+    if (!config->per_listener_settings || listener->from_command)
+        err = tf_config_access_copy(&listener->access, &config->access);
+    if (err)
+        return err;
+    if (!listener->access.allow_anonymous_given)
+        listener->access.allow_anonymous = listener->from_command && is_loopback(listener);
+    return access_complete(&listener->access);
+}
+
+enum tf_err tf_config_finish(struct tf_config *config, struct tf_config_report *report)
+{
+    struct tf_config_place nowhere = {0};
+    enum tf_err err;
+
+    if (config->listener_count == 0) {
+        err = add_loopback(config, "127.0.0.1", false);
+        if (!err)
+            err = add_loopback(config, "::1", true);
+        if (err)
+            return TF_NO_MEMORY;
+    }
+    err = access_complete(&config->access);
+    for (size_t i = 0; !err && i < config->listener_count; i++) {
+        struct tf_config_listener *listener = &config->listeners[i];
+
+        err = listener_complete(config, listener);
+        if (!err && !listener->access.allow_anonymous)
+            tf_config_report_add(
+                report, TF_CONFIG_WARNING, nowhere,
+                "listener %u%s%s lets no client in: this version has no passwords, "
+                "so `allow_anonymous true` is the only way",
+                listener->port, listener->host ? " " : "", listener->host ? listener->host : "");
+    }
+    return err ? TF_NO_MEMORY : TF_OK;
+}

@@ -1,0 +1,101 @@
+/*
+ * A front: what one protocol puts between streams and a shard. Each shard has one of each kind.
+ *
+ * The worker (or the simulator) owns the transports and the shard and drives the fronts; a front
+ * knows its protocol and the routing, never a socket, a thread or a clock. A protocol is added by a
+ * new `struct tf_front_type` in the broker's table; the worker knows none by name.
+ *
+ * Call protocol, all from the shard's own thread:
+ *   type->create            when the shard stands, before any connection
+ *   ops->open               a transport was accepted, or came from another shard: the stream of it
+ *   ops->mail, ops->timer   as the shard hands out what is not its own
+ *   ops->turn               once a turn, after all input, mail and timers, before the output
+ *   (then the worker pops `dirty` and writes)
+ *   ops->reload             another configuration is in force; the former is freed when all know it
+ *   ops->drain              the broker ends: say so to every peer and set `closing` on every stream
+ *   ops->release            no stream is left; other shards' mail has been received
+ */
+#ifndef TF_BROKER_FRONT_H
+#define TF_BROKER_FRONT_H
+
+#include "broker/stream.h"
+#include "route/shard.h"
+
+struct tf_config;
+struct tf_log;
+struct tf_front;
+
+/* Whose a mail type is: each owner has a block of sixteen from TF_MAIL_BROKER up. */
+enum tf_mail_block {
+    TF_MAIL_WORKER = TF_MAIL_BROKER,
+    TF_MAIL_MQTT = TF_MAIL_BROKER + 16,
+    TF_MAIL_COAP = TF_MAIL_BROKER + 32,
+    TF_MAIL_AMQP = TF_MAIL_BROKER + 48
+};
+
+/*
+ * What a front counts, for $SYS. Plain numbers of the shard's thread; the worker publishes them to
+ * other threads. All but `sessions`, `connected` and `subscriptions` only grow.
+ */
+struct tf_front_counters {
+    uint64_t bytes_received, bytes_sent;
+    uint64_t packets_received, packets_sent;
+    uint64_t publish_received, publish_sent;
+    uint64_t publish_bytes_received, publish_bytes_sent; /* payloads alone */
+    uint64_t publish_dropped;                            /* by the front, not by a queue */
+    uint64_t connects;                                   /* accepted by the protocol, ever */
+    uint64_t sessions_expired;
+    uint64_t connected;     /* connections past the protocol's opening, now */
+    uint64_t sessions;      /* with or without a connection, now */
+    uint64_t subscriptions; /* of all those sessions, now */
+};
+
+struct tf_front_ops {
+    /*
+     * The stream of a new transport; the caller sets its `transport`. `listener` is the place in
+     * config->listeners; `peer` is text, borrowed. NULL: refused (a limit, no memory): close it.
+     */
+    struct tf_stream *(*open)(struct tf_front *front, unsigned listener, struct tf_bytes peer);
+    /* True: the mail was its own and has been dealt with. */
+    bool (*mail)(struct tf_front *front, const struct tf_mail *mail, unsigned from);
+    /* True: the timer was its own and has been dealt with. */
+    bool (*timer)(struct tf_front *front, struct tf_timer *timer);
+    /* The end of a turn, before the output. May be NULL. */
+    void (*turn)(struct tf_front *front);
+    /* `config` is in force from now on; keep no pointer into the former. */
+    void (*reload)(struct tf_front *front, const struct tf_config *config);
+    /* The broker ends: tell every peer, set `closing` and touch every stream; open no more. */
+    void (*drain)(struct tf_front *front);
+    /* For tf_shard_config.virtual_next; may be NULL. */
+    struct tf_message *(*virtual_next)(struct tf_front *front, struct tf_bytes filter,
+                                       struct tf_bytes last);
+    /* Frees the front with its sessions. Precondition: no streams. */
+    void (*release)(struct tf_front *front);
+};
+
+/* The head of each front's own struct. The type's `create` sets all of it. */
+struct tf_front {
+    const struct tf_front_ops *ops;
+    struct tf_list dirty; /* streams to be written this turn: tf_stream_touch */
+    struct tf_front_counters counters;
+};
+
+/* What a front is made with. All of it outlives the front, but `config`: see reload. */
+struct tf_front_context {
+    struct tf_shard *shard;
+    const struct tf_config *config;
+    struct tf_log *log;
+    /* Fills memory with bytes nobody can guess (client ids, session numbers). */
+    void (*random)(void *data, size_t length);
+};
+
+/* A protocol as the broker's table has it. */
+struct tf_front_type {
+    const char *name;   /* of the log: "mqtt" */
+    const char *scheme; /* of the URL of a listener: "mqtt" */
+    int protocol;       /* enum tf_config_protocol: whose listeners it serves */
+    /* A front for one shard. TF_NO_MEMORY: there is none. */
+    enum tf_err (*create)(const struct tf_front_context *context, struct tf_front **ret_front);
+};
+
+#endif

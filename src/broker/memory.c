@@ -1,0 +1,50 @@
+/*
+ * The broker's heap: see memory.h.
+ */
+#include "broker/memory.h"
+
+#include <stdlib.h>
+
+static void *plain_alloc(void *ctx, size_t size)
+{
+    (void)ctx;
+    return malloc(size);
+}
+
+static void plain_free(void *ctx, void *memory, size_t size)
+{
+    (void)ctx;
+    (void)size;
+    free(memory);
+}
+
+static void *counted_alloc(void *ctx, size_t size)
+{
+    struct tf_memory *memory = ctx;
+    uint64_t before = atomic_fetch_add_explicit(&memory->used, size, memory_order_relaxed);
+    /* `used` may be past the limit for a moment while others try in vain, hence two comparisons. */
+    if (before < memory->limit && size <= memory->limit - before) {
+        void *block = malloc(size);
+        if (block) {
+            return block;
+        }
+    }
+    atomic_fetch_sub_explicit(&memory->used, size, memory_order_relaxed);
+    return NULL;
+}
+
+static void counted_free(void *ctx, void *block, size_t size)
+{
+    struct tf_memory *memory = ctx;
+    atomic_fetch_sub_explicit(&memory->used, size, memory_order_relaxed);
+    free(block);
+}
+
+void tf_memory_init(struct tf_memory *memory, uint64_t limit)
+{
+    memory->limit = limit;
+    atomic_init(&memory->used, 0);
+    memory->alloc.alloc = limit == UINT64_MAX ? plain_alloc : counted_alloc;
+    memory->alloc.free = limit == UINT64_MAX ? plain_free : counted_free;
+    memory->alloc.ctx = memory;
+}

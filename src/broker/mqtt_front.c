@@ -1,0 +1,201 @@
+/*
+ * The MQTT front of one shard. See mqtt_front.h and, for how its files fit, mqtt_internal.h.
+ */
+#include "base/assert.h"
+#include "base/mem.h"
+#include "broker/mqtt_front_internal.h"
+
+void *tf_mqtt_front_alloc(struct mqtt_front *front, size_t size)
+{
+    const struct tf_alloc *alloc = front->shard->config.alloc;
+    return alloc->alloc(alloc->ctx, size);
+}
+
+void tf_mqtt_front_free(struct mqtt_front *front, void *memory, size_t size)
+{
+    const struct tf_alloc *alloc = front->shard->config.alloc;
+    alloc->free(alloc->ctx, memory, size);
+}
+
+/* The size in front, at the distance that keeps the part aligned. */
+#define PART_HEAD 16u
+
+void *tf_mqtt_front_part_alloc(struct mqtt_front *front, size_t size)
+{
+    uint8_t *memory = tf_mqtt_front_alloc(front, PART_HEAD + size);
+    if (!memory) {
+        return NULL;
+    }
+    size += PART_HEAD;
+    memcpy(memory, &size, sizeof(size));
+    return memory + PART_HEAD;
+}
+
+void tf_mqtt_front_part_free(struct mqtt_front *front, void *part)
+{
+    if (part) {
+        size_t size;
+        uint8_t *memory = (uint8_t *)part - PART_HEAD;
+        memcpy(&size, memory, sizeof(size));
+        tf_mqtt_front_free(front, memory, size);
+    }
+}
+
+static struct mqtt_front *front_of(struct tf_front *front)
+{
+    return tf_container_of(front, struct mqtt_front, front);
+}
+
+static void configure_server(struct tf_mqtt_server_config *server, const struct tf_config *config,
+                             const struct tf_config_listener *listener)
+{
+    uint16_t in_flight = config->max_inflight_messages ? config->max_inflight_messages : 65535;
+    *server = (struct tf_mqtt_server_config){
+        .max_packet_size = config->max_packet_size,
+        .max_connect_size = TF_MIN(config->connect_max_bytes, config->max_packet_size),
+        .body_run = MQTT_BODY_RUN,
+        .reference_from = MQTT_REFERENCE_FROM,
+        .connect_timeout_ms = config->connect_timeout_s * 1000,
+        .receive_maximum = in_flight,
+        .topic_alias_bytes = MQTT_BODY_RUN,
+        .topic_alias_maximum = listener->max_topic_alias,
+        .max_in_flight = in_flight,
+        .max_topic_levels = TF_MIN(config->max_topic_levels, TF_LEVELS_MAX),
+        .max_keep_alive_s = config->max_keepalive_s,
+        .maximum_qos = listener->max_qos,
+        .retain_available = config->retain_available,
+        .shared_available = false,
+        .check_payload_format = true};
+}
+
+static void configure(struct mqtt_front *front, const struct tf_config *config)
+{
+    front->context.config = config;
+    front->limits = (struct tf_queue_limits){.entries = config->max_queued_messages,
+                                             .bytes = config->max_queued_bytes,
+                                             .overflow = TF_OVERFLOW_DROP_NEW};
+    for (size_t i = 0; i < front->server_count; i++) {
+        configure_server(&front->servers[i], config, &config->listeners[i]);
+    }
+}
+
+static struct tf_stream *on_open(struct tf_front *base, unsigned listener, struct tf_bytes peer)
+{
+    struct mqtt_front *front = front_of(base);
+    return front->draining ? NULL : tf_mqtt_front_conn_open(front, listener, peer);
+}
+
+static bool on_mail(struct tf_front *base, const struct tf_mail *mail, unsigned from)
+{
+    (void)base;
+    (void)mail;
+    (void)from;
+    return false; /* sessions are served at home, so fronts have nothing to tell each other */
+}
+
+static bool on_timer(struct tf_front *base, struct tf_timer *timer)
+{
+    struct mqtt_timer *mine = tf_container_of(timer, struct mqtt_timer, timer);
+    (void)base;
+    if (mine->kind == MQTT_TIMER_CONN) {
+        tf_mqtt_front_conn_expire(tf_container_of(mine, struct mqtt_conn, timer));
+    } else {
+        tf_mqtt_front_session_expire(tf_container_of(mine, struct mqtt_session, timer));
+    }
+    return true;
+}
+
+static void on_turn(struct tf_front *base)
+{
+    struct mqtt_front *front = front_of(base);
+    struct tf_list_node *node;
+    while ((node = tf_list_pop_front(&front->service))) {
+        tf_mqtt_front_conn_service(tf_container_of(node, struct mqtt_conn, service));
+    }
+}
+
+static void on_reload(struct tf_front *base, const struct tf_config *config)
+{
+    configure(front_of(base), config);
+}
+
+static void on_drain(struct tf_front *base)
+{
+    struct mqtt_front *front = front_of(base);
+    struct tf_list_node *node = tf_list_first(&front->conns);
+    front->draining = true;
+    for (; node; node = tf_list_next(&front->conns, node)) {
+        tf_mqtt_front_conn_end(tf_container_of(node, struct mqtt_conn, in_front),
+                      TF_MQTT_SERVER_SHUTTING_DOWN);
+    }
+}
+
+static void on_release(struct tf_front *base)
+{
+    struct mqtt_front *front = front_of(base);
+    struct tf_tree_node *node;
+    tf_assert(tf_list_empty(&front->conns));
+    while ((node = tf_tree_first(&front->sessions))) {
+        struct mqtt_session *session = tf_container_of(node, struct mqtt_session, by_id);
+        if (session->will) { /* the broker ends, the session does not: nobody is left to tell */
+            tf_message_unref(session->will);
+            session->will = NULL;
+        }
+        tf_mqtt_front_session_free(session);
+    }
+    while (front->buffers) {
+        void *buffer = front->buffers;
+        memcpy(&front->buffers, buffer, sizeof(front->buffers));
+        tf_mqtt_front_free(front, buffer, MQTT_BUFFER_SIZE);
+    }
+    if (front->scratch) {
+        tf_mqtt_front_free(front, front->scratch, front->scratch_size);
+    }
+    tf_mqtt_front_free(front, front->servers, front->server_count * sizeof(*front->servers));
+    tf_mqtt_front_free(front, front, sizeof(*front));
+}
+
+static const struct tf_front_ops ops = {.open = on_open,
+                                        .mail = on_mail,
+                                        .timer = on_timer,
+                                        .turn = on_turn,
+                                        .reload = on_reload,
+                                        .drain = on_drain,
+                                        .virtual_next = tf_mqtt_front_virtual_next,
+                                        .release = on_release};
+
+static enum tf_err create(const struct tf_front_context *context, struct tf_front **ret_front)
+{
+    const struct tf_alloc *alloc = context->shard->config.alloc;
+    size_t count = context->config->listener_count;
+    struct mqtt_front *front = alloc->alloc(alloc->ctx, sizeof(*front));
+    struct tf_mqtt_server_config *servers =
+        front ? alloc->alloc(alloc->ctx, TF_MAX(count, 1u) * sizeof(*servers)) : NULL;
+    if (!servers) {
+        if (front) {
+            alloc->free(alloc->ctx, front, sizeof(*front));
+        }
+        return TF_NO_MEMORY;
+    }
+    memset(front, 0, sizeof(*front));
+    front->front.ops = &ops;
+    front->context = *context;
+    front->shard = context->shard;
+    front->servers = servers;
+    front->server_count = TF_MAX(count, 1u);
+    tf_list_init(&front->front.dirty);
+    tf_list_init(&front->conns);
+    tf_list_init(&front->service);
+    uint64_t seed;
+    context->random(&seed, sizeof(seed));
+    tf_tree_init(&front->sessions, seed);
+    front->server_count = count;
+    configure(front, context->config);
+    front->server_count = TF_MAX(count, 1u);
+    front->machine_size = count ? tf_mqtt_server_size(&servers[0]) : 0;
+    *ret_front = &front->front;
+    return TF_OK;
+}
+
+const struct tf_front_type tf_mqtt_front_type = {
+    .name = "mqtt", .scheme = "mqtt", .protocol = TF_CONFIG_PROTOCOL_MQTT, .create = create};

@@ -1,0 +1,445 @@
+/*
+ * An MQTT connection: bytes between its stream and the protocol machine, and the machine's events.
+ *
+ * Input that the machine cannot take yet (half a packet, or no room for the answer) waits in
+ * `input`; a connection without such bytes and without output has no buffers at all.
+ */
+#include "base/assert.h"
+#include "base/mem.h"
+#include "broker/mqtt_front_internal.h"
+
+void tf_mqtt_front_conn_touch(struct mqtt_conn *conn)
+{
+    if (!tf_list_linked(&conn->service)) {
+        tf_list_push_back(&conn->front->service, &conn->service);
+    }
+}
+
+bool tf_mqtt_front_conn_lend(struct mqtt_conn *conn, size_t size)
+{
+    struct mqtt_front *front = conn->front;
+    if (conn->buffer) {
+        if (size <= conn->buffer_size || !tf_mqtt_server_take(conn->server)) {
+            return size <= conn->buffer_size;
+        }
+        tf_mqtt_front_free(front, conn->buffer, conn->buffer_size);
+        conn->buffer = NULL;
+    }
+    size = TF_MAX(size, MQTT_BUFFER_SIZE);
+    if (size == MQTT_BUFFER_SIZE && front->buffers) {
+        conn->buffer = front->buffers;
+        memcpy(&front->buffers, conn->buffer, sizeof(front->buffers));
+        front->buffer_count--;
+    } else {
+        conn->buffer = tf_mqtt_front_alloc(front, size);
+    }
+    if (!conn->buffer) {
+        return false;
+    }
+    conn->buffer_size = (uint32_t)size;
+    enum tf_err err = tf_mqtt_server_lend(conn->server, conn->buffer, size);
+    tf_assert(err == TF_OK);
+    return true;
+}
+
+/* Takes the buffer back when all of it is sent. */
+static void reclaim_buffer(struct mqtt_conn *conn)
+{
+    struct mqtt_front *front = conn->front;
+    if (!conn->buffer || !tf_mqtt_server_take(conn->server)) {
+        return;
+    }
+    if (conn->buffer_size == MQTT_BUFFER_SIZE && front->buffer_count < MQTT_BUFFERS_KEPT) {
+        memcpy(conn->buffer, &front->buffers, sizeof(front->buffers));
+        front->buffers = conn->buffer;
+        front->buffer_count++;
+    } else {
+        tf_mqtt_front_free(front, conn->buffer, conn->buffer_size);
+    }
+    conn->buffer = NULL;
+}
+
+void tf_mqtt_front_conn_log(struct mqtt_conn *conn, enum tf_log_level level, const char *text)
+{
+    struct tf_log *log = conn->front->context.log;
+    if (!tf_log_enabled(log, level)) {
+        return;
+    }
+    struct tf_log_field fields[2] = {{"peer", tf_bytes_str(conn->peer)}};
+    size_t count = 1;
+    if (conn->session) {
+        fields[count++] = (struct tf_log_field){
+            "client", tf_bytes_of(conn->session->id, conn->session->id_length)};
+    }
+    tf_log_write(log, level, "mqtt", fields, count, "%s", text);
+}
+
+/* Notes that the machine wants the connection closed. */
+static void check_closing(struct mqtt_conn *conn)
+{
+    uint8_t reason;
+    if (!conn->stream.closing && tf_mqtt_server_closing(conn->server, &reason)) {
+        conn->stream.closing = true;
+        tf_stream_touch(&conn->stream);
+        if (reason >= 0x80) {
+            tf_mqtt_front_conn_log(conn, TF_LOG_NOTICE, tf_mqtt_reason_name(reason));
+        }
+    }
+}
+
+void tf_mqtt_front_conn_end(struct mqtt_conn *conn, uint8_t reason)
+{
+    tf_mqtt_front_conn_lend(conn, MQTT_BUFFER_SIZE);
+    tf_mqtt_server_close(conn->server, reason);
+    tf_stream_touch(&conn->stream);
+    check_closing(conn);
+}
+
+static void arm(struct mqtt_conn *conn)
+{
+    tf_timers_arm(&conn->front->shard->timers, &conn->timer.timer,
+                  tf_mqtt_server_deadline(conn->server));
+}
+
+void tf_mqtt_front_conn_expire(struct mqtt_conn *conn)
+{
+    tf_mqtt_front_conn_lend(conn, MQTT_BUFFER_SIZE);
+    tf_mqtt_server_tick(conn->server, mqtt_now(conn->front));
+    tf_stream_touch(&conn->stream);
+    check_closing(conn);
+    if (!conn->stream.closing) {
+        arm(conn);
+    }
+}
+
+static void on_needs(struct mqtt_conn *conn, const struct tf_mqtt_server_event *event)
+{
+    void *old = NULL;
+    void *part = tf_mqtt_front_part_alloc(conn->front, event->size);
+    if (!part || tf_mqtt_server_give(conn->server, event->part, part, event->size, &old)) {
+        tf_mqtt_front_part_free(conn->front, part);
+        tf_mqtt_front_conn_end(conn, TF_MQTT_SERVER_BUSY);
+        return;
+    }
+    tf_mqtt_front_part_free(conn->front, old);
+}
+
+/* QoS 2's middle steps: with nothing to store they are answered at once. */
+static void answer(struct mqtt_conn *conn, enum tf_err err)
+{
+    if (err && err != TF_NOT_FOUND && err != TF_CLOSED) {
+        tf_mqtt_front_conn_end(conn, TF_MQTT_UNSPECIFIED_ERROR);
+    }
+}
+
+/* A delivery has ended, so another one may begin. */
+static void on_settled(struct mqtt_conn *conn, struct tf_entry *entry)
+{
+    if (conn->resending == entry) {
+        conn->resending = NULL;
+    }
+    tf_entry_settle(entry);
+    tf_mqtt_front_conn_touch(conn);
+}
+
+/* Deals with one event. False: the connection moves to another shard. */
+static bool on_event(struct mqtt_conn *conn, const struct tf_mqtt_server_event *event)
+{
+    switch (event->type) {
+    case TF_MQTT_SERVER_CONNECT:
+        return tf_mqtt_front_session_connect(conn, &event->connect, event->session_expiry_s);
+    case TF_MQTT_SERVER_PUBLISH:
+        tf_mqtt_front_on_publish(conn, event);
+        break;
+    case TF_MQTT_SERVER_BODY:
+        tf_mqtt_front_on_body(conn, event);
+        break;
+    case TF_MQTT_SERVER_SUBSCRIBE:
+        tf_mqtt_front_on_subscribe(conn, &event->subscribe);
+        break;
+    case TF_MQTT_SERVER_UNSUBSCRIBE:
+        tf_mqtt_front_on_unsubscribe(conn, &event->unsubscribe);
+        break;
+    case TF_MQTT_SERVER_SETTLED:
+        on_settled(conn, (struct tf_entry *)(uintptr_t)event->handle);
+        break;
+    case TF_MQTT_SERVER_RECEIVED:
+        answer(conn, tf_mqtt_server_release(conn->server, event->packet_id));
+        break;
+    case TF_MQTT_SERVER_RELEASED:
+        answer(conn, tf_mqtt_server_complete(conn->server, event->packet_id));
+        break;
+    case TF_MQTT_SERVER_RESEND:
+        conn->resending = (struct tf_entry *)(uintptr_t)event->handle;
+        tf_mqtt_front_resend(conn);
+        break;
+    case TF_MQTT_SERVER_RETURNED:
+        tf_message_unref((struct tf_message *)(uintptr_t)event->owner);
+        break;
+    case TF_MQTT_SERVER_NEEDS:
+        on_needs(conn, event);
+        break;
+    case TF_MQTT_SERVER_DISCONNECT:
+        tf_mqtt_front_session_disconnect(conn, event->reason, event->session_expiry_s);
+        break;
+    }
+    return true;
+}
+
+enum mqtt_pulled tf_mqtt_front_conn_events(struct mqtt_conn *conn)
+{
+    struct tf_mqtt_server_event event;
+    enum mqtt_pulled pulled = MQTT_PULLED_NONE;
+    while (tf_mqtt_server_event(conn->server, &event)) {
+        if (!on_event(conn, &event)) {
+            return MQTT_PULLED_MOVE;
+        }
+        pulled = MQTT_PULLED_SOME;
+    }
+    return pulled;
+}
+
+/* Gives the machine what it takes of `in`; how much that was. */
+static size_t feed(struct mqtt_conn *conn, struct tf_bytes in)
+{
+    tf_time now = mqtt_now(conn->front);
+    size_t done = 0;
+    conn->stalled = false;
+    conn->input_need = 0;
+    while (done < in.length) {
+        size_t used = 0;
+        size_t need = 0;
+        enum tf_err err = tf_mqtt_server_input(
+            conn->server, (struct tf_bytes){in.data + done, in.length - done}, &used, &need, now);
+        if (err == TF_OK) {
+            if (tf_mqtt_front_conn_events(conn) == MQTT_PULLED_MOVE) {
+                break; /* CONNECT goes along to the other shard */
+            }
+            done += used;
+        } else if (err == TF_MORE) {
+            conn->input_need = (uint32_t)need;
+            break;
+        } else if (err != TF_AGAIN) {
+            return in.length;
+        } else if (tf_mqtt_front_conn_events(conn) == MQTT_PULLED_NONE) {
+            conn->stalled = true; /* until output is sent or a ticket ends: mqtt_conn_touch */
+            break;
+        }
+    }
+    return done;
+}
+
+/* Keeps bytes for later, behind those that are kept already. False: no memory. */
+static bool keep(struct mqtt_conn *conn, struct tf_bytes in)
+{
+    size_t length = conn->input_length + in.length;
+    if (length > conn->input_capacity) {
+        size_t capacity = TF_MAX(length, 2 * (size_t)conn->input_capacity);
+        uint8_t *input = tf_mqtt_front_alloc(conn->front, capacity);
+        if (!input) {
+            return false;
+        }
+        if (conn->input) {
+            memcpy(input, conn->input, conn->input_length);
+            tf_mqtt_front_free(conn->front, conn->input, conn->input_capacity);
+        }
+        conn->input = input;
+        conn->input_capacity = (uint32_t)capacity;
+    }
+    memcpy(conn->input + conn->input_length, in.data, in.length);
+    conn->input_length = (uint32_t)length;
+    return true;
+}
+
+static void drop_input(struct mqtt_conn *conn)
+{
+    if (conn->input) {
+        tf_mqtt_front_free(conn->front, conn->input, conn->input_capacity);
+        conn->input = NULL;
+    }
+    conn->input_length = conn->input_capacity = 0;
+}
+
+/* Feeds what is kept; what the machine leaves stays. */
+static void feed_kept(struct mqtt_conn *conn)
+{
+    size_t done = feed(conn, tf_bytes_of(conn->input, conn->input_length));
+    conn->input_length -= (uint32_t)done;
+    if (conn->input_length == 0) {
+        drop_input(conn);
+    } else if (done) {
+        memmove(conn->input, conn->input + done, conn->input_length);
+    }
+}
+
+/* True while bytes that arrive can only be kept. */
+static bool must_wait(const struct mqtt_conn *conn)
+{
+    return conn->stalled || conn->stream.move_to != TF_STREAM_STAYS;
+}
+
+/* Completes the packet that is kept, a piece at a time; the rest of `in` is returned. */
+static struct tf_bytes top_up(struct mqtt_conn *conn, struct tf_bytes in)
+{
+    while (conn->input_length && in.length && !must_wait(conn)) {
+        size_t want = conn->input_need > conn->input_length
+                          ? TF_MIN(conn->input_need - conn->input_length, in.length)
+                          : 1;
+        if (!keep(conn, (struct tf_bytes){in.data, want})) {
+            tf_mqtt_front_conn_end(conn, TF_MQTT_SERVER_BUSY);
+            return (struct tf_bytes){NULL, 0};
+        }
+        in.data += want;
+        in.length -= want;
+        if (conn->input_length >= conn->input_need) {
+            feed_kept(conn);
+        }
+    }
+    return in;
+}
+
+static void on_input(struct tf_stream *stream, struct tf_bytes in)
+{
+    struct mqtt_conn *conn = mqtt_conn_of(stream);
+    conn->front->front.counters.bytes_received += in.length;
+    if (stream->closing) {
+        return;
+    }
+    if (!tf_mqtt_front_conn_lend(conn, MQTT_BUFFER_SIZE)) {
+        stream->closing = true;
+        tf_stream_touch(stream);
+        return;
+    }
+    in = top_up(conn, in);
+    if (in.length && !must_wait(conn)) {
+        size_t done = feed(conn, in);
+        in.data += done;
+        in.length -= done;
+    }
+    check_closing(conn);
+    if (in.length && !stream->closing && !keep(conn, in)) {
+        tf_mqtt_front_conn_end(conn, TF_MQTT_SERVER_BUSY);
+    }
+    stream->paused = conn->stalled;
+    tf_stream_touch(stream);
+}
+
+void tf_mqtt_front_conn_service(struct mqtt_conn *conn)
+{
+    if (conn->stream.move_to != TF_STREAM_STAYS) {
+        return;
+    }
+    tf_mqtt_front_conn_lend(conn, MQTT_BUFFER_SIZE);
+    tf_mqtt_front_conn_events(conn);
+    tf_mqtt_front_subscribe_service(conn);
+    if (conn->stalled && !conn->stream.closing) {
+        feed_kept(conn);
+        conn->stream.paused = conn->stalled;
+    }
+    if (conn->resending) {
+        tf_mqtt_front_resend(conn);
+        tf_mqtt_front_conn_events(conn);
+    }
+    if (conn->blocked && conn->session) {
+        conn->blocked = false;
+        tf_queue_pump(&conn->session->queue, mqtt_now(conn->front));
+    }
+    check_closing(conn);
+    tf_stream_touch(&conn->stream);
+}
+
+static size_t on_output(struct tf_stream *stream, struct tf_bytes *ret_spans, size_t count)
+{
+    return tf_mqtt_server_output(mqtt_conn_of(stream)->server, ret_spans, count);
+}
+
+static void on_sent(struct tf_stream *stream, size_t length)
+{
+    struct mqtt_conn *conn = mqtt_conn_of(stream);
+    conn->front->front.counters.bytes_sent += length;
+    tf_mqtt_server_sent(conn->server, length, mqtt_now(conn->front));
+    tf_mqtt_front_conn_events(conn);
+    check_closing(conn);
+    if (conn->blocked || conn->stalled || !tf_list_empty(&conn->subscribes)) {
+        tf_mqtt_front_conn_touch(conn);
+    } else {
+        reclaim_buffer(conn);
+    }
+}
+
+/* Frees the connection; its session has been taken from it. */
+static void destroy(struct mqtt_conn *conn)
+{
+    struct mqtt_front *front = conn->front;
+    tf_mqtt_server_abandon(conn->server);
+    tf_mqtt_front_conn_events(conn);
+    tf_mqtt_front_subscribe_abandon(conn);
+    reclaim_buffer(conn);
+    tf_assert(!conn->buffer);
+    tf_mqtt_front_part_free(front, tf_mqtt_server_reclaim(conn->server, TF_MQTT_PART_PENDING));
+    tf_mqtt_front_part_free(front, tf_mqtt_server_reclaim(conn->server, TF_MQTT_PART_ALIASES));
+    drop_input(conn);
+    if (conn->incoming) {
+        tf_message_unref(conn->incoming);
+    }
+    if (conn->counted) {
+        front->front.counters.connected--;
+    }
+    tf_timers_cancel(&front->shard->timers, &conn->timer.timer);
+    tf_list_unlink(&conn->stream.dirty);
+    tf_list_unlink(&conn->service);
+    tf_list_remove(&conn->in_front);
+    tf_mqtt_front_free(front, conn, sizeof(*conn) + front->machine_size);
+}
+
+static void on_detach(struct tf_stream *stream, uint8_t **ret_data, size_t *ret_length)
+{
+    struct mqtt_conn *conn = mqtt_conn_of(stream);
+    *ret_length = 0;
+    *ret_data = conn->input_length ? tf_mqtt_front_alloc(conn->front, conn->input_length) : NULL;
+    if (*ret_data) {
+        memcpy(*ret_data, conn->input, conn->input_length);
+        *ret_length = conn->input_length;
+    }
+    destroy(conn);
+}
+
+static void on_close(struct tf_stream *stream)
+{
+    struct mqtt_conn *conn = mqtt_conn_of(stream);
+    tf_mqtt_front_conn_log(conn, TF_LOG_INFO, "connection closed");
+    tf_mqtt_front_session_detach(conn);
+    destroy(conn);
+}
+
+static const struct tf_stream_ops ops = {.input = on_input,
+                                         .output = on_output,
+                                         .sent = on_sent,
+                                         .detach = on_detach,
+                                         .close = on_close};
+
+struct tf_stream *tf_mqtt_front_conn_open(struct mqtt_front *front, unsigned listener, struct tf_bytes peer)
+{
+    size_t size = sizeof(struct mqtt_conn) + front->machine_size;
+    struct mqtt_conn *conn = tf_mqtt_front_alloc(front, size);
+    if (!conn) {
+        return NULL;
+    }
+    memset(conn, 0, sizeof(*conn));
+    if (tf_mqtt_server_init(&conn->server, conn + 1, front->machine_size,
+                            &front->servers[listener], mqtt_now(front))) {
+        tf_mqtt_front_free(front, conn, size);
+        return NULL;
+    }
+    conn->stream.ops = &ops;
+    conn->stream.dirty_list = &front->front.dirty;
+    conn->stream.move_to = TF_STREAM_STAYS;
+    conn->front = front;
+    conn->listener = (uint16_t)listener;
+    conn->timer.kind = MQTT_TIMER_CONN;
+    tf_list_init(&conn->subscribes);
+    memcpy(conn->peer, peer.data, TF_MIN(peer.length, sizeof(conn->peer) - 1));
+    tf_list_push_back(&front->conns, &conn->in_front);
+    arm(conn);
+    return &conn->stream;
+}

@@ -1,0 +1,338 @@
+/*
+ * Messages between MQTT and the routing: PUBLISH in and out (MQTT 5.0 3.3).
+ */
+#include "base/assert.h"
+#include "base/mem.h"
+#include "broker/mqtt_front_internal.h"
+
+/* A ticket's tag: the connection it came by, the QoS and the packet id. */
+static uint64_t make_tag(const struct mqtt_session *session, uint8_t qos, uint16_t packet_id)
+{
+    return (uint64_t)session->generation << 32 | (uint64_t)qos << 16 | packet_id;
+}
+
+static bool begins_with(struct tf_bytes text, struct tf_bytes head)
+{
+    return text.length >= head.length &&
+           tf_bytes_equal(head, tf_bytes_of(text.data, head.length));
+}
+
+bool tf_mqtt_front_address_open(const struct mqtt_front *front, struct tf_bytes address)
+{
+    (void)front;
+    if (address.length == 0 || address.data[0] != '$') {
+        return true;
+    }
+    return !begins_with(address, tf_bytes_str("$SYS")) &&
+           !begins_with(address, tf_bytes_str("$share/")) &&
+           !begins_with(address, tf_bytes_str("$queue/"));
+}
+
+/* True for properties that concern this hop alone, or that each delivery writes anew. */
+static bool hop_property(unsigned id)
+{
+    return id == TF_MQTT_TOPIC_ALIAS || id == TF_MQTT_MESSAGE_EXPIRY || id == TF_MQTT_WILL_DELAY;
+}
+
+static bool reserve_scratch(struct mqtt_front *front, size_t size)
+{
+    if (size <= front->scratch_size) {
+        return true;
+    }
+    uint8_t *scratch = tf_mqtt_front_alloc(front, size);
+    if (!scratch) {
+        return false;
+    }
+    if (front->scratch) {
+        tf_mqtt_front_free(front, front->scratch, front->scratch_size);
+    }
+    front->scratch = scratch;
+    front->scratch_size = size;
+    return true;
+}
+
+/* Copies the properties that go on to every receiver into the scratch. */
+static struct tf_bytes strip(struct mqtt_front *front, struct tf_bytes properties)
+{
+    struct tf_writer writer = tf_writer_of(front->scratch, front->scratch_size);
+    struct tf_mqtt_property_cursor cursor = {properties, 0};
+    struct tf_mqtt_property property;
+    while (tf_mqtt_property_next(&cursor, &property)) {
+        if (!hop_property(property.id)) {
+            tf_mqtt_property_write(&writer, &property);
+        }
+    }
+    return tf_bytes_of(front->scratch, tf_writer_length(&writer));
+}
+
+bool tf_mqtt_front_envelope_read(struct mqtt_front *front, struct tf_bytes properties,
+                        struct tf_envelope *ret, uint32_t *ret_expiry_s)
+{
+    struct tf_mqtt_property_cursor cursor = {properties, 0};
+    struct tf_mqtt_property property;
+    bool hops = false;
+    *ret_expiry_s = UINT32_MAX;
+    while (tf_mqtt_property_next(&cursor, &property)) {
+        hops |= hop_property(property.id);
+        if (property.id == TF_MQTT_MESSAGE_EXPIRY) {
+            *ret_expiry_s = property.number;
+        }
+    }
+    ret->encoded = properties;
+    if (hops) {
+        if (!reserve_scratch(front, properties.length)) {
+            return false;
+        }
+        ret->encoded = strip(front, properties);
+    }
+    cursor = (struct tf_mqtt_property_cursor){ret->encoded, 0};
+    while (tf_mqtt_property_next(&cursor, &property)) {
+        if (property.id == TF_MQTT_CONTENT_TYPE) {
+            ret->content_type = property.value;
+        } else if (property.id == TF_MQTT_CORRELATION_DATA) {
+            ret->correlation = property.value;
+        } else if (property.id == TF_MQTT_RESPONSE_TOPIC) {
+            ret->reply_to = property.value;
+        } else if (property.id == TF_MQTT_PAYLOAD_FORMAT) {
+            ret->payload_format = property.number ? TF_PAYLOAD_TEXT : TF_PAYLOAD_BYTES;
+        }
+    }
+    return true;
+}
+
+/* The reason code for what became of a publication. */
+static uint8_t reason_of(const struct tf_published *result)
+{
+    return result->refused         ? TF_MQTT_QUOTA_EXCEEDED
+           : result->matched == 0 ? TF_MQTT_NO_MATCHING_SUBSCRIBERS
+                                   : TF_MQTT_SUCCESS;
+}
+
+static void acknowledge(struct mqtt_conn *conn, uint16_t packet_id, uint8_t reason)
+{
+    enum tf_err err = tf_mqtt_server_published(conn->server, packet_id, reason);
+    if (err && err != TF_CLOSED && err != TF_NOT_FOUND) {
+        tf_mqtt_front_conn_end(conn, TF_MQTT_UNSPECIFIED_ERROR);
+    }
+}
+
+/* Hands a publication to the shard and acknowledges it, now or when its ticket ends. */
+static void publish(struct mqtt_conn *conn, struct tf_publication *publication, uint8_t qos,
+                    uint16_t packet_id)
+{
+    struct mqtt_front *front = conn->front;
+    struct mqtt_session *session = conn->session;
+    struct tf_published result;
+    enum tf_err err =
+        tf_shard_publish(front->shard, publication, qos ? &session->tickets : NULL,
+                         qos ? make_tag(session, qos, packet_id) : 0, &result);
+    if (err == TF_NO_MEMORY) {
+        front->front.counters.publish_dropped++;
+        result = (struct tf_published){.refused = true};
+    }
+    if (qos && err != TF_AGAIN) {
+        acknowledge(conn, packet_id, reason_of(&result));
+    }
+}
+
+void tf_mqtt_front_publish_done(struct tf_ticket_owner *owner, uint64_t tag,
+                       const struct tf_published *result)
+{
+    struct mqtt_session *session = tf_container_of(owner, struct mqtt_session, tickets);
+    uint16_t packet_id = (uint16_t)tag;
+    uint8_t qos = (uint8_t)(tag >> 16);
+    bool same = session->conn && (uint32_t)(tag >> 32) == session->generation;
+    if (session->conn && (same || qos == 2)) {
+        tf_mqtt_front_conn_lend(session->conn, MQTT_BUFFER_SIZE);
+        acknowledge(session->conn, packet_id, reason_of(result));
+        tf_stream_touch(&session->conn->stream);
+        tf_mqtt_front_conn_touch(session->conn);
+    } else if (qos == 2) {
+        tf_mqtt_session_published(&session->state, packet_id, reason_of(result));
+    }
+}
+
+/* Why a PUBLISH is not passed on; 0: it is. */
+static uint8_t refusal(const struct mqtt_conn *conn, const struct tf_mqtt_publish *packet,
+                       uint64_t length)
+{
+    const struct mqtt_front *front = conn->front;
+    if (!tf_mqtt_front_address_open(front, packet->topic)) {
+        return TF_MQTT_NOT_AUTHORIZED;
+    }
+    return length > front->context.config->message_size_limit ? TF_MQTT_QUOTA_EXCEEDED : 0;
+}
+
+void tf_mqtt_front_on_publish(struct mqtt_conn *conn, const struct tf_mqtt_server_event *event)
+{
+    struct mqtt_front *front = conn->front;
+    const struct tf_mqtt_publish *packet = &event->publish;
+    struct tf_front_counters *counters = &front->front.counters;
+    uint64_t length = packet->payload.length + event->payload_left;
+    uint32_t expiry_s = UINT32_MAX;
+    struct tf_publication publication = {.envelope = {.address = packet->topic,
+                                                      .expires = TF_TIME_NEVER,
+                                                      .publisher = conn->session->queue.publisher,
+                                                      .origin = TF_PROTOCOL_MQTT,
+                                                      .qos = packet->qos,
+                                                      .retain = packet->retain},
+                                         .body = &packet->payload,
+                                         .body_count = packet->payload.length != 0};
+    counters->publish_received++;
+    counters->publish_bytes_received += length;
+    uint8_t reason = refusal(conn, packet, length);
+    if (!reason && packet->properties.length) {
+        if (!tf_mqtt_front_envelope_read(front, packet->properties, &publication.envelope, &expiry_s)) {
+            reason = TF_MQTT_QUOTA_EXCEEDED;
+        } else if (expiry_s != UINT32_MAX) {
+            publication.envelope.expires = tf_time_add(mqtt_now(front), expiry_s * TF_SECOND);
+        }
+    }
+    if (event->payload_left) {
+        conn->incoming_id = packet->packet_id;
+        conn->incoming_reason = reason;
+        conn->incoming =
+            reason ? NULL : tf_message_new(&publication.envelope, front->shard->config.alloc);
+        if (conn->incoming && tf_message_append(conn->incoming, packet->payload)) {
+            tf_message_unref(conn->incoming);
+            conn->incoming = NULL;
+        }
+        if (!conn->incoming && !reason) {
+            conn->incoming_reason = TF_MQTT_QUOTA_EXCEEDED;
+        }
+        conn->incoming_qos = packet->qos;
+        return;
+    }
+    if (reason) {
+        counters->publish_dropped++;
+        if (packet->qos) {
+            acknowledge(conn, packet->packet_id, reason);
+        }
+        return;
+    }
+    publish(conn, &publication, packet->qos, packet->packet_id);
+    tf_publication_release(&publication);
+}
+
+void tf_mqtt_front_on_body(struct mqtt_conn *conn, const struct tf_mqtt_server_event *event)
+{
+    struct tf_message *message = conn->incoming;
+    if (message && tf_message_append(message, event->body)) {
+        tf_message_unref(message);
+        conn->incoming = message = NULL;
+        conn->incoming_reason = TF_MQTT_QUOTA_EXCEEDED;
+    }
+    if (event->payload_left) {
+        return;
+    }
+    conn->incoming = NULL;
+    if (message) {
+        publish(conn, &message->publication, conn->incoming_qos, conn->incoming_id);
+        tf_message_unref(message);
+        return;
+    }
+    conn->front->front.counters.publish_dropped++;
+    if (conn->incoming_qos) {
+        acknowledge(conn, conn->incoming_id, conn->incoming_reason);
+    }
+}
+
+/* What is left of an expiry, in whole seconds, the last one begun counted (3.3.2.3.3). */
+static uint32_t seconds_left(tf_time expires, tf_time now)
+{
+    return expires <= now ? 0 : (uint32_t)((expires - now + TF_SECOND - 1) / TF_SECOND);
+}
+
+/* The MQTT 5.0 properties that are the same for every receiver. */
+static struct tf_bytes properties_of(const struct tf_publication *publication)
+{
+    if (publication->envelope.origin == TF_PROTOCOL_MQTT) {
+        return publication->envelope.encoded;
+    }
+    const struct tf_encoding *encoding =
+        publication->kept ? tf_message_encoding(publication->kept, TF_PROTOCOL_MQTT) : NULL;
+    return encoding ? encoding->bytes : (struct tf_bytes){NULL, 0};
+}
+
+/* Room that a delivery needs in the buffer when its body is copied. */
+static size_t room_for(const struct tf_publication *publication, size_t id_count)
+{
+    return 512 + publication->envelope.address.length + properties_of(publication).length +
+           6 * id_count + publication->body_count * 64 + MQTT_REFERENCE_FROM;
+}
+
+static enum tf_err send(struct mqtt_conn *conn, const struct tf_mqtt_delivery *out,
+                        const struct tf_publication *publication, bool *ret_borrowed)
+{
+    enum tf_err err = tf_mqtt_server_deliver(conn->server, out, ret_borrowed);
+    if (err == TF_AGAIN && tf_mqtt_front_conn_events(conn) == MQTT_PULLED_SOME) {
+        err = tf_mqtt_server_deliver(conn->server, out, ret_borrowed);
+    }
+    if (err == TF_NO_MEMORY) {
+        size_t room = room_for(publication, out->subscription_id_count) +
+                      (out->owner ? 0 : tf_publication_length(publication));
+        err = tf_mqtt_front_conn_lend(conn, room) ? tf_mqtt_server_deliver(conn->server, out, ret_borrowed)
+                                         : TF_AGAIN;
+    }
+    return err;
+}
+
+enum tf_err tf_mqtt_front_deliver(struct tf_consumer *consumer, const struct tf_delivery *delivery)
+{
+    struct mqtt_session *session = tf_container_of(consumer, struct mqtt_session, consumer);
+    struct mqtt_conn *conn = session->conn;
+    struct tf_publication *publication = delivery->publication;
+    const struct tf_envelope *envelope = &publication->envelope;
+    if (!conn || !tf_mqtt_front_conn_lend(conn, MQTT_BUFFER_SIZE)) {
+        return TF_AGAIN;
+    }
+    struct tf_mqtt_delivery out = {.handle = (uint64_t)(uintptr_t)delivery->entry,
+                                   .topic = envelope->address,
+                                   .properties = properties_of(publication),
+                                   .body = publication->body,
+                                   .body_count = publication->body_count,
+                                   .subscription_ids = delivery->ids.ids,
+                                   .subscription_id_count = delivery->ids.count,
+                                   .qos = delivery->qos,
+                                   .retain = delivery->retain};
+    if (envelope->expires != TF_TIME_NEVER) {
+        out.has_expiry = true;
+        out.expiry_s = seconds_left(envelope->expires, mqtt_now(conn->front));
+    }
+    struct tf_message *message = NULL;
+    if (out.body_count > 1 || (out.body_count && out.body[0].length >= MQTT_REFERENCE_FROM)) {
+        message = tf_publication_keep(publication, conn->front->shard->config.alloc);
+        out.owner = (uint64_t)(uintptr_t)message;
+        out.body = publication->kept ? publication->kept->publication.body : out.body;
+    }
+    bool borrowed = false;
+    enum tf_err err = send(conn, &out, publication, &borrowed);
+    if (message && !borrowed) {
+        tf_message_unref(message);
+    }
+    if (err == TF_OK) {
+        conn->front->front.counters.publish_sent++;
+        tf_stream_touch(&conn->stream);
+        return TF_OK;
+    }
+    conn->blocked = true;
+    return err == TF_LIMIT ? TF_LIMIT : TF_AGAIN;
+}
+
+void tf_mqtt_front_resend(struct mqtt_conn *conn)
+{
+    struct tf_entry *entry = conn->resending;
+    struct tf_delivery delivery = {.publication = &entry->message->publication,
+                                   .entry = entry,
+                                   .ids = entry->ids,
+                                   .qos = entry->qos,
+                                   .retain = entry->retain};
+    tf_assert(entry->state == TF_ENTRY_ACQUIRED && conn->session);
+    enum tf_err err = tf_mqtt_front_deliver(&conn->session->consumer, &delivery);
+    if (err == TF_OK || err == TF_LIMIT) {
+        conn->resending = NULL;
+    }
+    if (err == TF_LIMIT) { /* the machine has given its packet id up */
+        tf_entry_settle(entry);
+    }
+}

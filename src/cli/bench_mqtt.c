@@ -1,0 +1,381 @@
+/*
+ * The client of bench_mqtt.h. A PUBLISH is written once by the codec and then copied and patched:
+ * packet id, and in the payload the publisher, the number and the time of sending.
+ */
+#include "cli/bench_mqtt.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/util.h"
+
+#include <trefoil/mqtt_packet.h>
+
+enum { SUBSCRIBE_ID = 1, NAME_MAX = 64, ID_COUNT = 65535, FIRST_BUFFER = 512 };
+
+uint8_t *tf_bench_buffer_reserve(struct tf_bench_buffer *buffer, size_t length)
+{
+    if (buffer->end + length > buffer->size && buffer->start > 0) {
+        memmove(buffer->data, buffer->data + buffer->start, buffer->end - buffer->start);
+        buffer->end -= buffer->start;
+        buffer->start = 0;
+    }
+    if (buffer->end + length > buffer->size) {
+        size_t size = buffer->size ? buffer->size : FIRST_BUFFER;
+        while (size < buffer->end + length)
+            size *= 2;
+        uint8_t *data = realloc(buffer->data, size);
+        if (!data)
+            return NULL;
+        buffer->data = data;
+        buffer->size = size;
+    }
+    return buffer->data + buffer->end;
+}
+
+void tf_bench_client_release(struct tf_bench_client *client)
+{
+    free(client->out.data);
+    free(client->frame);
+}
+
+static enum tf_err fail(struct tf_bench_world *world, const char *what, unsigned reason)
+{
+    snprintf(world->why, sizeof world->why, "%s: 0x%02X %s", what, reason,
+             tf_mqtt_reason_name(reason));
+    return TF_PROTOCOL;
+}
+
+static uint32_t topic_of(const struct tf_bench_world *world, const struct tf_bench_client *client)
+{
+    return client->role == TF_BENCH_IDLE ? client->index : client->index % world->ledger.topics;
+}
+
+/* One topic for each number; idle clients have their own. */
+static struct tf_bytes topic_name(const struct tf_bench_world *world,
+                                  const struct tf_bench_client *client, char *name)
+{
+    int length = snprintf(name, NAME_MAX, "bench/%04x/%u", (unsigned)world->run & 0xFFFF,
+                          (unsigned)topic_of(world, client));
+    return tf_bytes_of(name, (size_t)length);
+}
+
+/* Makes the PUBLISH that will be patched. The time in the payload is a filler until then. */
+static enum tf_err make_frame(struct tf_bench_world *world, struct tf_bench_client *client)
+{
+    size_t size = world->config->size;
+    char name[NAME_MAX];
+    uint8_t *payload = malloc(size);
+    if (!payload)
+        return TF_NO_MEMORY;
+    memset(payload, 'x', size);
+    struct tf_mqtt_publish packet = {.qos = world->config->qos,
+                                     .packet_id = world->config->qos ? 1 : 0,
+                                     .topic = topic_name(world, client, name),
+                                     .payload = tf_bytes_of(payload, size)};
+    client->frame_length = tf_mqtt_publish_size(&packet, world->config->version);
+    client->frame = malloc(client->frame_length);
+    if (client->frame) {
+        struct tf_writer writer = tf_writer_of(client->frame, client->frame_length);
+        tf_mqtt_publish_write(&writer, &packet, world->config->version);
+        tf_assert(!writer.failed && tf_writer_length(&writer) == client->frame_length);
+        client->stamp_offset = client->frame_length - size;
+        if (packet.qos > 0) /* before it, in 5.0, one byte: no properties */
+            client->id_offset = client->stamp_offset - (world->config->version == TF_MQTT_5) - 2;
+    }
+    free(payload);
+    return client->frame ? TF_OK : TF_NO_MEMORY;
+}
+
+static enum tf_err greet_bare(struct tf_bench_world *world, struct tf_bench_client *client)
+{
+    char *line = (char *)tf_bench_buffer_reserve(&client->out, NAME_MAX);
+    if (!line)
+        return TF_NO_MEMORY;
+    unsigned topic = topic_of(world, client);
+    int length = client->role == TF_BENCH_PUBLISHER
+                     ? snprintf(line, NAME_MAX, "pub %u %zu\n", topic, client->frame_length)
+                     : snprintf(line, NAME_MAX, "sub %u\n", topic);
+    client->out.end += (size_t)length;
+    return TF_OK;
+}
+
+enum tf_err tf_bench_mqtt_greet(struct tf_bench_world *world, struct tf_bench_client *client)
+{
+    static const char letters[] = {'p', 's', 'i'};
+    client->in_flight_max = ID_COUNT / 2;
+    if (client->role == TF_BENCH_PUBLISHER) {
+        enum tf_err err = make_frame(world, client);
+        if (err)
+            return err;
+    }
+    if (world->config->bare)
+        return greet_bare(world, client);
+    char name[NAME_MAX];
+    int length = snprintf(name, sizeof name, "bench-%04x-%c%u", (unsigned)world->run & 0xFFFF,
+                          letters[client->role], (unsigned)client->index);
+    struct tf_mqtt_connect packet = {.version = world->config->version,
+                                     .clean_start = true,
+                                     .client_id = tf_bytes_of(name, (size_t)length)};
+    size_t size = tf_mqtt_connect_size(&packet);
+    uint8_t *room = tf_bench_buffer_reserve(&client->out, size);
+    if (!room)
+        return TF_NO_MEMORY;
+    struct tf_writer writer = tf_writer_of(room, size);
+    tf_mqtt_connect_write(&writer, &packet);
+    client->out.end += tf_writer_length(&writer);
+    return TF_OK;
+}
+
+static enum tf_err subscribe(struct tf_bench_world *world, struct tf_bench_client *client)
+{
+    char name[NAME_MAX];
+    uint8_t payload[NAME_MAX + 3];
+    struct tf_mqtt_subscription subscription = {.filter = topic_name(world, client, name),
+                                                .qos = world->config->qos};
+    struct tf_writer writer = tf_writer_of(payload, sizeof payload);
+    tf_mqtt_subscription_write(&writer, &subscription, world->config->version);
+    struct tf_mqtt_subscribe packet = {.packet_id = SUBSCRIBE_ID,
+                                       .payload = tf_bytes_of(payload, tf_writer_length(&writer))};
+    size_t size = tf_mqtt_subscribe_size(&packet, world->config->version);
+    uint8_t *room = tf_bench_buffer_reserve(&client->out, size);
+    if (!room)
+        return TF_NO_MEMORY;
+    writer = tf_writer_of(room, size);
+    tf_mqtt_subscribe_write(&writer, &packet, world->config->version);
+    client->out.end += tf_writer_length(&writer);
+    client->state = TF_BENCH_SUBSCRIBING;
+    return TF_OK;
+}
+
+static enum tf_err send_ack(struct tf_bench_world *world, struct tf_bench_client *client,
+                            uint8_t type, uint16_t packet_id)
+{
+    struct tf_mqtt_ack packet = {.type = type, .packet_id = packet_id};
+    size_t size = tf_mqtt_ack_size(&packet, world->config->version);
+    uint8_t *room = tf_bench_buffer_reserve(&client->out, size);
+    if (!room)
+        return TF_NO_MEMORY;
+    struct tf_writer writer = tf_writer_of(room, size);
+    tf_mqtt_ack_write(&writer, &packet, world->config->version);
+    client->out.end += tf_writer_length(&writer);
+    return TF_OK;
+}
+
+static enum tf_err on_connack(struct tf_bench_world *world, struct tf_bench_client *client,
+                              const struct tf_mqtt_frame *frame)
+{
+    struct tf_mqtt_connack packet;
+    uint8_t reason;
+    if (client->state != TF_BENCH_GREETING)
+        return fail(world, "CONNACK out of place", TF_MQTT_PROTOCOL_ERROR);
+    if (tf_mqtt_connack_read(frame, world->config->version, &packet, &reason))
+        return fail(world, "bad CONNACK", reason);
+    if (packet.reason)
+        return fail(world, "connection refused", packet.reason);
+    if (world->config->version == TF_MQTT_5) { /* MQTT 5.0 3.2.2.3.3 */
+        uint32_t most = tf_mqtt_property_number(packet.properties, TF_MQTT_RECEIVE_MAXIMUM,
+                                                client->in_flight_max);
+        client->in_flight_max = most < client->in_flight_max ? most : client->in_flight_max;
+    }
+    if (client->role != TF_BENCH_PUBLISHER)
+        return subscribe(world, client);
+    client->state = TF_BENCH_READY;
+    return TF_OK;
+}
+
+static enum tf_err on_suback(struct tf_bench_world *world, struct tf_bench_client *client,
+                             const struct tf_mqtt_frame *frame)
+{
+    struct tf_mqtt_suback packet;
+    uint8_t reason;
+    if (client->state != TF_BENCH_SUBSCRIBING)
+        return fail(world, "SUBACK out of place", TF_MQTT_PROTOCOL_ERROR);
+    if (tf_mqtt_suback_read(frame, world->config->version, &packet, &reason))
+        return fail(world, "bad SUBACK", reason);
+    if (packet.reasons.length != 1 || packet.packet_id != SUBSCRIBE_ID)
+        return fail(world, "bad SUBACK", TF_MQTT_PROTOCOL_ERROR);
+    if (packet.reasons.data[0] != world->config->qos)
+        return fail(world, "subscription not granted as asked", packet.reasons.data[0]);
+    client->state = TF_BENCH_READY;
+    return TF_OK;
+}
+
+static uint64_t get_number(const uint8_t *at, unsigned bytes)
+{
+    uint64_t value = 0;
+    while (bytes--)
+        value = value << 8 | *at++;
+    return value;
+}
+
+static void put_number(uint8_t *at, uint64_t value, unsigned bytes)
+{
+    while (bytes--) {
+        at[bytes] = (uint8_t)value;
+        value >>= 8;
+    }
+}
+
+static enum tf_err on_publish(struct tf_bench_world *world, struct tf_bench_client *client,
+                              const struct tf_mqtt_frame *frame, tf_time now)
+{
+    struct tf_mqtt_publish packet;
+    uint8_t reason;
+    if (tf_mqtt_publish_read(frame, world->config->version, &packet, &reason))
+        return fail(world, "bad PUBLISH", reason);
+    if (client->role != TF_BENCH_SUBSCRIBER || packet.payload.length != world->config->size) {
+        world->ledger.aliens++;
+    } else {
+        const uint8_t *stamp = packet.payload.data;
+        uint32_t publisher = (uint32_t)get_number(stamp, 4);
+        uint32_t number = (uint32_t)get_number(stamp + 4, 4);
+        enum tf_bench_arrival arrival =
+            tf_bench_ledger_arrive(&world->ledger, client->index, publisher, number);
+        if (arrival == TF_BENCH_NEW || arrival == TF_BENCH_LATE) {
+            tf_time sent = get_number(stamp + 8, 8);
+            if (world->latency_us)
+                tf_bench_histogram_add(world->latency_us, now > sent ? now - sent : 0);
+            world->arrived(world->context, publisher);
+        }
+    }
+    if (packet.qos == 0)
+        return TF_OK;
+    return send_ack(world, client, packet.qos == 1 ? TF_MQTT_PUBACK : TF_MQTT_PUBREC,
+                    packet.packet_id);
+}
+
+/* MQTT 5.0 4.3.2, 4.3.3: both halves, as publisher and as subscriber. */
+static enum tf_err on_ack(struct tf_bench_world *world, struct tf_bench_client *client,
+                          const struct tf_mqtt_frame *frame)
+{
+    struct tf_mqtt_ack packet;
+    uint8_t reason;
+    if (tf_mqtt_ack_read(frame, world->config->version, &packet, &reason))
+        return fail(world, "bad acknowledgement", reason);
+    if (packet.type == TF_MQTT_PUBREL)
+        return send_ack(world, client, TF_MQTT_PUBCOMP, packet.packet_id);
+    if (client->unacked == 0)
+        return fail(world, "acknowledgement of nothing", TF_MQTT_PACKET_ID_NOT_FOUND);
+    bool refused = packet.reason >= 0x80;
+    world->refused += refused;
+    if (packet.type == TF_MQTT_PUBREC && !refused)
+        return send_ack(world, client, TF_MQTT_PUBREL, packet.packet_id);
+    client->unacked--;
+    return TF_OK;
+}
+
+static enum tf_err on_frame(struct tf_bench_world *world, struct tf_bench_client *client,
+                            const struct tf_mqtt_frame *frame, tf_time now)
+{
+    struct tf_mqtt_disconnect goodbye;
+    uint8_t reason;
+    switch (frame->type) {
+    case TF_MQTT_PUBLISH:
+        return on_publish(world, client, frame, now);
+    case TF_MQTT_PUBACK:
+    case TF_MQTT_PUBREC:
+    case TF_MQTT_PUBREL:
+    case TF_MQTT_PUBCOMP:
+        return on_ack(world, client, frame);
+    case TF_MQTT_CONNACK:
+        return on_connack(world, client, frame);
+    case TF_MQTT_SUBACK:
+        return on_suback(world, client, frame);
+    case TF_MQTT_DISCONNECT:
+        if (!tf_mqtt_disconnect_read(frame, world->config->version, &goodbye, &reason))
+            return fail(world, "disconnected by the server", goodbye.reason);
+        return fail(world, "bad DISCONNECT", reason);
+    default:
+        return fail(world, "a packet that a server must not send", TF_MQTT_PROTOCOL_ERROR);
+    }
+}
+
+/* The bare forwarder's answer to the greeting; *ret_used is 0 while it is not all there. */
+static enum tf_err welcome(struct tf_bench_world *world, struct tf_bench_client *client,
+                           struct tf_bytes in, size_t *ret_used)
+{
+    static const char text[] = "ok\n";
+    size_t length = sizeof text - 1;
+    if (memcmp(in.data, text, TF_MIN(in.length, length)) != 0)
+        return fail(world, "not the bare forwarder", TF_MQTT_PROTOCOL_ERROR);
+    if (in.length >= length) {
+        client->state = TF_BENCH_READY;
+        *ret_used = length;
+    }
+    return TF_OK;
+}
+
+enum tf_err tf_bench_mqtt_input(struct tf_bench_world *world, struct tf_bench_client *client,
+                                struct tf_bytes in, size_t *ret_used, tf_time now)
+{
+    enum tf_err err;
+    size_t used = 0;
+    if (world->config->bare && client->state == TF_BENCH_GREETING) {
+        err = welcome(world, client, in, &used);
+        if (err)
+            return err;
+        if (used == 0) {
+            *ret_used = 0;
+            return TF_OK;
+        }
+    }
+    while (used < in.length) {
+        struct tf_mqtt_frame frame;
+        size_t need;
+        uint8_t reason;
+        struct tf_bytes left = tf_bytes_of(in.data + used, in.length - used);
+        err = tf_mqtt_frame_read(left, TF_MQTT_LENGTH_MAX, &frame, &need, &reason);
+        if (err == TF_MORE)
+            break;
+        if (err)
+            return fail(world, "bad packet", reason);
+        err = on_frame(world, client, &frame, now);
+        if (err)
+            return err;
+        used += frame.length;
+    }
+    *ret_used = used;
+    return TF_OK;
+}
+
+void tf_bench_mqtt_leave(struct tf_bench_world *world, struct tf_bench_client *client)
+{
+    struct tf_mqtt_disconnect packet = {.reason = TF_MQTT_SUCCESS};
+    if (world->config->bare)
+        return;
+    size_t size = tf_mqtt_disconnect_size(&packet, world->config->version);
+    uint8_t *room = tf_bench_buffer_reserve(&client->out, size);
+    if (!room)
+        return;
+    struct tf_writer writer = tf_writer_of(room, size);
+    tf_mqtt_disconnect_write(&writer, &packet, world->config->version);
+    client->out.end += tf_writer_length(&writer);
+}
+
+bool tf_bench_mqtt_open(const struct tf_bench_world *world, const struct tf_bench_client *client)
+{
+    return tf_bench_ledger_open(&world->ledger, client->index) &&
+           client->unacked < client->in_flight_max;
+}
+
+enum tf_err tf_bench_mqtt_publish(struct tf_bench_world *world, struct tf_bench_client *client,
+                                  tf_time sent)
+{
+    uint8_t *room = tf_bench_buffer_reserve(&client->out, client->frame_length);
+    if (!room)
+        return TF_NO_MEMORY;
+    memcpy(room, client->frame, client->frame_length);
+    uint32_t number = tf_bench_ledger_send(&world->ledger, client->index);
+    put_number(room + client->stamp_offset, client->index, 4);
+    put_number(room + client->stamp_offset + 4, number, 4);
+    put_number(room + client->stamp_offset + 8, sent, 8);
+    if (client->id_offset) {
+        put_number(room + client->id_offset, number % ID_COUNT + 1, 2);
+        client->unacked++;
+    }
+    client->out.end += client->frame_length;
+    return TF_OK;
+}

@@ -1,0 +1,25 @@
+/*
+ * The commands of `trefoil`, and what all of them share: exit codes and the way they take arguments.
+ *
+ * A command is a function that gets its own arguments (argv[0] is its name) and gives an exit code.
+ * Data goes to stdout, diagnostics to stderr.
+ */
+#ifndef TF_CLI_CLI_H
+#define TF_CLI_CLI_H
+
+/* Exit codes of every command. */
+enum tf_exit {
+    TF_EXIT_DONE = 0,
+    TF_EXIT_INTERNAL = 1,
+    TF_EXIT_USAGE = 2,   /* the command line or the configuration is not right */
+    TF_EXIT_NETWORK = 3, /* no connection, or it was lost; an address that cannot be bound */
+    TF_EXIT_AUTH = 4,    /* TLS or authentication */
+    TF_EXIT_REFUSED = 5, /* by the peer */
+    TF_EXIT_TIMEOUT = 6,
+    TF_EXIT_VERIFY = 7 /* what came is not what should have come */
+};
+
+/* `trefoil serve`: runs a broker. */
+int tf_cli_serve(int argc, char **argv);
+
+#endif

@@ -1,0 +1,514 @@
+/*
+ * Binding a filter to a queue, and reading the values it matches: the protocol between shards.
+ *
+ *   binding shard Q          every shard P                   home H (all of them for a wildcard)
+ *       |---- BIND ------------->|  notes Q in its routes         |
+ *       |                        |---- BOUND -------------------->|  notes its version for P
+ *       |<--------------------------------------------- READY ----|  when it has heard from all
+ *       |  owner->bound                                           |
+ *       |---- READ ---------------------------------------------->|
+ *       |<-------------------------------------------- VALUES ----|  a page; again until the end
+ *
+ * BOUND takes the same way as P's publications to H, so what P wrote before it was not sent to Q
+ * by P, and what P wrote after it was. A value is given to Q if its version is not above the one
+ * that H noted for its writer; all others are on their way to Q already, or there. So each value of
+ * that moment comes once, and none that is older than what Q has seen from the same publisher.
+ */
+#include "base/assert.h"
+#include "base/mem.h"
+#include "route/internal.h"
+
+#define PAGE_MAX 32u
+#define READ_BUDGET 512u /* addresses looked at for one page */
+#define WORK_BUDGET 64u  /* pages asked for in one turn */
+
+struct page {
+    struct tf_bind *bind;
+    uint32_t count;
+    bool end;
+    struct tf_message *messages[PAGE_MAX];
+};
+
+static struct tf_bind *ref(struct tf_bind *bind)
+{
+    atomic_fetch_add_explicit(&bind->refs, 1, memory_order_relaxed);
+    return bind;
+}
+
+static void unref(struct tf_bind *bind)
+{
+    if (atomic_fetch_sub_explicit(&bind->refs, 1, memory_order_acq_rel) == 1) {
+        for (unsigned i = 0; i < bind->home_count; i++) {
+            tf_value_cursor_release(&bind->homes[i].cursor, bind->alloc);
+            if (bind->homes[i].made_last) {
+                tf_message_unref(bind->homes[i].made_last);
+            }
+        }
+        bind->alloc->free(bind->alloc->ctx, bind, bind->size);
+    }
+}
+
+/* True for filters that every shard may have values of: wildcards, and what is made when read. */
+static bool everywhere(struct tf_bytes filter)
+{
+    return tf_filter_wild(filter) ||
+           (filter.length > 5 && memcmp(filter.data, "$SYS/", 5) == 0);
+}
+
+static struct tf_bind *new_bind(struct tf_shard *shard, struct tf_bytes filter, bool homes)
+{
+    unsigned count = !homes ? 0 : everywhere(filter) ? shard->count : 1;
+    size_t size = sizeof(struct tf_bind) + count * sizeof(struct tf_bind_home) +
+                  (size_t)count * shard->count * sizeof(uint64_t) + filter.length;
+    const struct tf_alloc *alloc = shard->config.alloc;
+    struct tf_bind *bind = alloc->alloc(alloc->ctx, size);
+    if (!bind) {
+        return NULL;
+    }
+    memset(bind, 0, size);
+    atomic_init(&bind->refs, 1);
+    bind->alloc = alloc;
+    bind->size = size;
+    bind->shard = shard->config.number;
+    bind->home_count = count;
+    bind->first_home = count == 1 ? tf_shard_home(shard, filter) : 0;
+    bind->homes = (struct tf_bind_home *)(bind + 1);
+    uint64_t *versions = (uint64_t *)(bind->homes + count);
+    uint8_t *text = (uint8_t *)(versions + (size_t)count * shard->count);
+    memcpy(text, filter.data, filter.length);
+    bind->filter = tf_bytes_of(text, filter.length);
+    for (unsigned i = 0; i < count; i++) {
+        bind->homes[i].bound_versions = versions + (size_t)i * shard->count;
+        bind->homes[i].cursor.filter = bind->filter;
+    }
+    return bind;
+}
+
+/* Mails a counted bind; the mail takes over the count even if it cannot be sent. */
+static void post(struct tf_shard *shard, unsigned to, uint8_t type, struct tf_bind *bind,
+                 uint32_t count, uint8_t flags)
+{
+    struct tf_mail mail = {.type = type, .flags = flags, .count = count, .object = bind};
+    if (!tf_shard_post(shard, to, &mail)) {
+        unref(bind);
+    }
+}
+
+static uint64_t binding_hash(const struct tf_route *route, const struct tf_queue *queue)
+{
+    return tf_hash_mix((uint64_t)(uintptr_t)route ^ tf_hash_mix((uint64_t)(uintptr_t)queue));
+}
+
+static struct tf_binding *find_binding(struct tf_shard *shard, const struct tf_route *route,
+                                       const struct tf_queue *queue)
+{
+    struct tf_map_node *node = tf_map_find(&shard->bindings, binding_hash(route, queue));
+    for (; node; node = tf_map_find_next(node)) {
+        struct tf_binding *binding = tf_container_of(node, struct tf_binding, node);
+        if (binding->route == route && binding->queue == queue) {
+            return binding;
+        }
+    }
+    return NULL;
+}
+
+struct tf_binding *tf_shard_binding(struct tf_shard *shard, const struct tf_queue *queue,
+                                    struct tf_bytes filter)
+{
+    struct tf_route *route = tf_route_find(&shard->routes, filter);
+    return route ? find_binding(shard, route, queue) : NULL;
+}
+
+/* Room for the identifiers of all bindings of one queue, so that publishing need not allocate. */
+static bool reserve_ids(struct tf_shard *shard, size_t count)
+{
+    const struct tf_alloc *alloc = shard->config.alloc;
+    if (count <= shard->id_capacity) {
+        return true;
+    }
+    size_t capacity = TF_MAX(16u, 2 * count);
+    uint32_t *ids = alloc->alloc(alloc->ctx, capacity * sizeof(*ids));
+    if (!ids) {
+        return false;
+    }
+    if (shard->ids) {
+        alloc->free(alloc->ctx, shard->ids, shard->id_capacity * sizeof(*ids));
+    }
+    shard->ids = ids;
+    shard->id_capacity = capacity;
+    return true;
+}
+
+static enum tf_err add_binding(struct tf_shard *shard, struct tf_queue *queue,
+                               struct tf_bytes filter, const struct tf_binding_options *options)
+{
+    const struct tf_alloc *alloc = shard->config.alloc;
+    struct tf_route *route = tf_route_get(&shard->routes, filter);
+    if (!route) {
+        return TF_NO_MEMORY;
+    }
+    struct tf_binding *binding = find_binding(shard, route, queue);
+    if (binding) {
+        binding->options = *options;
+        return TF_OK;
+    }
+    binding = reserve_ids(shard, queue->binding_count + 1u)
+                  ? alloc->alloc(alloc->ctx, sizeof(*binding))
+                  : NULL;
+    if (!binding) {
+        tf_route_unused(&shard->routes, route);
+        return TF_NO_MEMORY;
+    }
+    memset(binding, 0, sizeof(*binding));
+    binding->route = route;
+    binding->queue = queue;
+    binding->options = *options;
+    tf_list_push_back(&route->bindings, &binding->in_route);
+    tf_list_push_back(&queue->bindings, &binding->in_queue);
+    tf_map_insert(&shard->bindings, &binding->node, binding_hash(route, queue));
+    route->binding_count++;
+    queue->binding_count++;
+    shard->routes.binding_count++;
+    return TF_OK;
+}
+
+static void remove_binding(struct tf_shard *shard, struct tf_binding *binding)
+{
+    struct tf_route *route = binding->route;
+    tf_list_remove(&binding->in_route);
+    tf_list_remove(&binding->in_queue);
+    tf_map_remove(&shard->bindings, &binding->node);
+    binding->queue->binding_count--;
+    shard->routes.binding_count--;
+    shard->config.alloc->free(shard->config.alloc->ctx, binding, sizeof(*binding));
+    if (--route->binding_count == 0) {
+        tf_bind_withdraw(shard, route->filter);
+        tf_route_unused(&shard->routes, route);
+    }
+}
+
+void tf_bind_withdraw(struct tf_shard *shard, struct tf_bytes filter)
+{
+    if (shard->count == 1) {
+        return;
+    }
+    struct tf_bind *bind = new_bind(shard, filter, false);
+    if (!bind) {
+        return; /* others go on sending what nobody here takes: correct, if wasteful */
+    }
+    for (unsigned to = 0; to < shard->count; to++) {
+        if (to != shard->config.number) {
+            post(shard, to, TF_MAIL_UNBIND, ref(bind), 0, 0);
+        }
+    }
+    unref(bind);
+}
+
+enum tf_err tf_shard_bind(struct tf_shard *shard, struct tf_queue *queue, struct tf_bytes filter,
+                          const struct tf_binding_options *options, bool values,
+                          struct tf_bind_owner *owner, uint64_t tag)
+{
+    struct tf_bind *bind = new_bind(shard, filter, true);
+    if (!bind) {
+        return TF_NO_MEMORY;
+    }
+    enum tf_err err = add_binding(shard, queue, filter, options);
+    if (err) {
+        unref(bind);
+        return err;
+    }
+    bind->values = values;
+    bind->owner = owner;
+    bind->queue = queue;
+    bind->tag = tag;
+    bind->waiting = bind->home_count;
+    tf_list_push_back(&owner->binds, &bind->node);
+    ref(bind);
+    for (unsigned to = 0; to < shard->count; to++) {
+        post(shard, to, TF_MAIL_BIND, ref(bind), 0, 0);
+    }
+    unref(bind);
+    return TF_OK;
+}
+
+bool tf_shard_unbind(struct tf_shard *shard, struct tf_queue *queue, struct tf_bytes filter)
+{
+    struct tf_binding *binding = tf_shard_binding(shard, queue, filter);
+    if (!binding) {
+        return false;
+    }
+    remove_binding(shard, binding);
+    return true;
+}
+
+void tf_shard_unbind_all(struct tf_shard *shard, struct tf_queue *queue)
+{
+    struct tf_list_node *node;
+    while ((node = tf_list_first(&queue->bindings))) {
+        remove_binding(shard, tf_container_of(node, struct tf_binding, in_queue));
+    }
+}
+
+/* The owner's count goes; homes that still hold values for it are told. */
+static void end_bind(struct tf_shard *shard, struct tf_bind *bind)
+{
+    bind->owner = NULL;
+    tf_list_unlink(&bind->node);
+    tf_list_unlink(&bind->drawing);
+    for (uint64_t open = bind->open; open; open &= open - 1) {
+        post(shard, (unsigned)__builtin_ctzll(open), TF_MAIL_CANCEL, ref(bind), 0, 0);
+    }
+    bind->open = 0;
+    unref(bind);
+}
+
+void tf_bind_owner_release(struct tf_shard *shard, struct tf_bind_owner *owner)
+{
+    struct tf_list_node *node;
+    while ((node = tf_list_first(&owner->binds))) {
+        end_bind(shard, tf_container_of(node, struct tf_bind, node));
+    }
+}
+
+/* BIND, in every shard. Takes over the mail's count. */
+static void on_bind(struct tf_shard *shard, struct tf_bind *bind)
+{
+    uint8_t flags = 0;
+    if (bind->shard != shard->config.number &&
+        tf_route_add_shard(&shard->routes, bind->filter, bind->shard)) {
+        flags = TF_MAIL_FAILED;
+    }
+    for (unsigned i = 0; i < bind->home_count; i++) {
+        post(shard, bind->first_home + i, TF_MAIL_BOUND, ref(bind), 0, flags);
+    }
+    unref(bind);
+}
+
+static struct tf_bind_home *home_of(const struct tf_shard *shard, struct tf_bind *bind)
+{
+    return &bind->homes[shard->config.number - bind->first_home];
+}
+
+/* BOUND, in a home. */
+static void on_bound(struct tf_shard *shard, struct tf_bind *bind, unsigned from, uint8_t flags)
+{
+    struct tf_bind_home *home = home_of(shard, bind);
+    home->bound_versions[from] = shard->values.version;
+    home->failed |= (flags & TF_MAIL_FAILED) != 0;
+    if (++home->bound_count == shard->count) {
+        home->open = bind->values && !home->failed;
+        post(shard, bind->shard, TF_MAIL_READY, bind, home->open,
+             home->failed ? TF_MAIL_FAILED : 0);
+    } else {
+        unref(bind);
+    }
+}
+
+/* READY, back in the binding shard. */
+static void on_ready(struct tf_shard *shard, struct tf_bind *bind, unsigned from, bool open,
+                     bool failed)
+{
+    if (open) {
+        bind->open |= UINT64_C(1) << from;
+    }
+    bind->failed |= failed;
+    bind->waiting--;
+    if (!bind->owner && open) {
+        bind->open &= ~(UINT64_C(1) << from);
+        post(shard, from, TF_MAIL_CANCEL, ref(bind), 0, 0);
+    }
+    if (bind->waiting == 0 && bind->owner) {
+        struct tf_bind_owner *owner = bind->owner;
+        uint64_t tag = bind->tag;
+        enum tf_err err = bind->failed ? TF_NO_MEMORY : TF_OK;
+        if (err) {
+            tf_shard_unbind(shard, bind->queue, bind->filter);
+        }
+        if (err || !bind->open) {
+            end_bind(shard, bind);
+        }
+        owner->bound(owner, tag, err);
+    }
+    unref(bind);
+}
+
+/* Adds to the page what the home has, stored values first, then those made when read. */
+static bool fill_page(struct tf_shard *shard, struct tf_bind *bind, struct page *page,
+                      uint32_t limit)
+{
+    struct tf_bind_home *home = home_of(shard, bind);
+    bool more = true;
+    while (more && page->count < limit) {
+        const struct tf_value *value =
+            tf_values_next(&shard->values, &home->cursor, READ_BUDGET, &more);
+        if (value && value->version <= home->bound_versions[value->writer]) {
+            page->messages[page->count++] = tf_message_ref(value->message);
+        } else if (!value) {
+            break;
+        }
+    }
+    if (more || !home->cursor.end) {
+        return true;
+    }
+    if (!shard->config.virtual_next || !everywhere(bind->filter)) {
+        return false;
+    }
+    while (page->count < limit) {
+        struct tf_bytes last = {NULL, 0};
+        if (home->made_last) {
+            last = home->made_last->publication.envelope.address;
+        }
+        struct tf_message *made = shard->config.virtual_next(shard->config.ctx, bind->filter, last);
+        if (!made) {
+            return false;
+        }
+        page->messages[page->count++] = tf_message_ref(made);
+        if (home->made_last) {
+            tf_message_unref(home->made_last);
+        }
+        home->made_last = made;
+    }
+    return true;
+}
+
+/* READ, in a home. Takes over the mail's count. */
+static void on_read(struct tf_shard *shard, struct tf_bind *bind, uint32_t limit)
+{
+    struct tf_bind_home *home = home_of(shard, bind);
+    const struct tf_alloc *alloc = shard->config.alloc;
+    struct page *page = home->open ? alloc->alloc(alloc->ctx, sizeof(*page)) : NULL;
+    if (!page) {
+        unref(bind);
+        return;
+    }
+    page->bind = bind;
+    page->count = 0;
+    page->end = !fill_page(shard, bind, page, TF_MIN(limit, PAGE_MAX));
+    home->open = !page->end;
+    struct tf_mail mail = {.type = TF_MAIL_VALUES, .object = page};
+    if (!tf_shard_post(shard, bind->shard, &mail)) {
+        tf_mail_discard(&mail);
+    }
+}
+
+static void free_page(struct page *page)
+{
+    const struct tf_alloc *alloc = page->bind->alloc;
+    for (uint32_t i = 0; i < page->count; i++) {
+        tf_message_unref(page->messages[i]);
+    }
+    unref(page->bind);
+    alloc->free(alloc->ctx, page, sizeof(*page));
+}
+
+/* VALUES, back in the binding shard. */
+static void on_values(struct tf_shard *shard, struct page *page, unsigned from)
+{
+    struct tf_bind *bind = page->bind;
+    bind->reading = false;
+    if (bind->owner) {
+        struct tf_queue *queue = bind->queue;
+        const struct tf_binding *binding = tf_shard_binding(shard, queue, bind->filter);
+        for (uint32_t i = 0; binding && i < page->count; i++) {
+            struct tf_publication *publication = &page->messages[i]->publication;
+            const struct tf_binding_options *options = &binding->options;
+            struct tf_subscription_ids ids = {&options->subscription_id,
+                                              options->subscription_id != 0};
+            if (publication->envelope.expires > shard->now) {
+                tf_queue_push(queue, publication, &ids,
+                              tf_binding_qos(options, publication->envelope.qos), true,
+                              shard->now);
+            }
+        }
+        if (page->end) {
+            bind->open &= ~(UINT64_C(1) << from);
+        }
+        if (!bind->open || !binding) {
+            end_bind(shard, bind);
+        } else if (tf_list_empty(&queue->available) && !tf_list_empty(&queue->consumers)) {
+            tf_list_push_back(&shard->drawing, &bind->drawing);
+        }
+    }
+    free_page(page);
+}
+
+bool tf_bind_draw(struct tf_shard *shard, struct tf_bind_owner *owner)
+{
+    bool left = false;
+    struct tf_list_node *node = tf_list_first(&owner->binds);
+    for (; node; node = tf_list_next(&owner->binds, node)) {
+        struct tf_bind *bind = tf_container_of(node, struct tf_bind, node);
+        if (bind->waiting == 0 && !bind->reading && !tf_list_linked(&bind->drawing)) {
+            tf_list_push_back(&shard->drawing, &bind->drawing);
+        }
+        left = true;
+    }
+    return left;
+}
+
+/* How many values the queue of a bind has room for now. */
+static uint32_t room_of(const struct tf_queue *queue)
+{
+    return queue->count < queue->limits->entries ? queue->limits->entries - queue->count : 0;
+}
+
+bool tf_bind_work(struct tf_shard *shard)
+{
+    struct tf_list_node *node;
+    for (unsigned i = 0; i < WORK_BUDGET && (node = tf_list_pop_front(&shard->drawing)); i++) {
+        struct tf_bind *bind = tf_container_of(node, struct tf_bind, drawing);
+        uint32_t room = room_of(bind->queue);
+        if (room && bind->open) {
+            bind->reading = true;
+            post(shard, (unsigned)__builtin_ctzll(bind->open), TF_MAIL_READ, ref(bind), room, 0);
+        }
+    }
+    return !tf_list_empty(&shard->drawing);
+}
+
+void tf_bind_mail(struct tf_shard *shard, const struct tf_mail *mail, unsigned from)
+{
+    struct tf_bind *bind = mail->object;
+    switch (mail->type) {
+    case TF_MAIL_BIND:
+        on_bind(shard, bind);
+        return;
+    case TF_MAIL_BOUND:
+        on_bound(shard, bind, from, mail->flags);
+        return;
+    case TF_MAIL_READY:
+        on_ready(shard, bind, from, mail->count != 0, (mail->flags & TF_MAIL_FAILED) != 0);
+        return;
+    case TF_MAIL_READ:
+        on_read(shard, bind, mail->count);
+        return;
+    case TF_MAIL_VALUES:
+        on_values(shard, mail->object, from);
+        return;
+    case TF_MAIL_CANCEL:
+        home_of(shard, bind)->open = false;
+        break;
+    default: /* UNBIND */
+        tf_route_remove_shard(&shard->routes, bind->filter, bind->shard);
+        break;
+    }
+    unref(bind);
+}
+
+void tf_mail_discard(const struct tf_mail *mail)
+{
+    switch (mail->type) {
+    case TF_MAIL_MESSAGE:
+        tf_message_unref(mail->object);
+        return;
+    case TF_MAIL_TICKET:
+        return;
+    case TF_MAIL_VALUES:
+        free_page(mail->object);
+        return;
+    default:
+        if (mail->type < TF_MAIL_BROKER) {
+            unref(mail->object);
+        }
+    }
+}

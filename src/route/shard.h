@@ -1,0 +1,182 @@
+/*
+ * A shard: the part of the broker that one thread owns. Addresses, values, queues and tickets meet
+ * here; connections, clocks and sockets are elsewhere.
+ *
+ * Publishing finds the routes, gives the message to this shard's own queues at once and mails it to
+ * the other shards that have bindings, and to the home of the address when it becomes its value. A
+ * ticket counts the replies. Binding is told to every shard; each says so to the home (for a
+ * wildcard to all homes) on the way its own publications take, so a home knows for every publisher
+ * which values were written before the binding could carry them live: those, and only those, a new
+ * subscriber gets as retained (docs/adr/0002). The binding stands when the homes have heard from
+ * every shard.
+ *
+ * Call protocol for a turn: tf_shard_time; the fronts' input (publish, bind, settle);
+ * tf_shard_receive; tf_shard_expire; write the connections; tf_shard_flush. tf_shard_deadline tells
+ * when the next turn is wanted without input.
+ */
+#ifndef TF_ROUTE_SHARD_H
+#define TF_ROUTE_SHARD_H
+
+#include "base/timer.h"
+#include "route/mailbox.h"
+#include "route/queue.h"
+#include "route/table.h"
+#include "route/value.h"
+
+/* The broker's mail types start here; the shard hands them to `config.receive`. */
+#define TF_MAIL_BROKER 64u
+
+struct tf_shard_config {
+    unsigned number;
+    struct tf_post_office *office; /* knows how many shards there are */
+    const struct tf_alloc *alloc;  /* thread-safe: messages are freed where they are last held */
+    struct tf_hash_key key;        /* the same for all shards; secret */
+    uint64_t random;               /* a seed */
+    struct tf_value_limits values; /* this shard's part */
+    /* Takes mail from TF_MAIL_BROKER up, and expired timers that are not the shard's own. */
+    void (*receive)(void *ctx, const struct tf_mail *mail, unsigned from);
+    void (*expired)(void *ctx, struct tf_timer *timer);
+    /*
+     * Values of this shard that are made when they are read ($SYS collections); may be NULL. Gives
+     * the first one after the address `last` (empty: from the start) that matches the filter, with
+     * one count; NULL: no more.
+     */
+    struct tf_message *(*virtual_next)(void *ctx, struct tf_bytes filter, struct tf_bytes last);
+    void *ctx;
+};
+
+/* What became of a publication. */
+struct tf_published {
+    uint32_t matched; /* bindings */
+    uint32_t taken;   /* queues that took it, and the value */
+    bool refused;     /* a limit kept it from becoming the value, or memory ran out */
+};
+
+/* Whoever waits for tickets. */
+struct tf_ticket_owner {
+    struct tf_list tickets;
+    void (*done)(struct tf_ticket_owner *owner, uint64_t tag, const struct tf_published *result);
+};
+
+struct tf_ticket {
+    struct tf_list_node in_shard;
+    struct tf_list_node in_owner;
+    struct tf_ticket_owner *owner; /* NULL: gone */
+    uint64_t tag;
+    uint32_t waiting;
+    struct tf_published result;
+};
+
+/* A request to bind a filter to a queue, and to read what values it matches. */
+struct tf_bind;
+
+/* Whoever binds: a session, which may outlive its connection. Zero `binds` by tf_list_init. */
+struct tf_bind_owner {
+    struct tf_list binds;
+    /*
+     * The binding stands in every shard, or (`err` TF_NO_MEMORY) does not and has been removed.
+     * Values follow when tf_bind_draw asks for them. Must not release the owner.
+     */
+    void (*bound)(struct tf_bind_owner *owner, uint64_t tag, enum tf_err err);
+};
+
+struct tf_shard_counters {
+    uint64_t published, published_bytes, routed, dropped, tickets;
+};
+
+struct tf_shard {
+    struct tf_shard_config config;
+    unsigned count;
+    tf_time now;
+    struct tf_timers timers;       /* the broker's */
+    struct tf_timers value_timers; /* expiry of values */
+    struct tf_route_table routes;
+    struct tf_values values;
+    struct tf_map bindings; /* by route and queue */
+    struct tf_list drawing; /* binds whose owners have asked for values */
+    struct tf_list tickets; /* all that are open */
+    uint32_t *ids;          /* scratch: identifiers of one delivery */
+    size_t id_capacity;
+    size_t queue_count;
+    uint64_t queued_bytes;  /* the sum over all queues */
+    uint64_t queued_count;
+    struct tf_shard_counters counters;
+    struct tf_queue_counters queues;
+};
+
+/* Starts a shard. TF_NO_MEMORY: nothing to release. */
+TF_MUST_USE enum tf_err tf_shard_init(struct tf_shard *shard, const struct tf_shard_config *config,
+                                      tf_time now);
+
+/* Frees what a shard holds. Precondition: all queues, ticket and bind owners are released. */
+void tf_shard_release(struct tf_shard *shard);
+
+/* The home of a name: of an address's value, a session, a queue. The same in every shard. */
+unsigned tf_shard_home(const struct tf_shard *shard, struct tf_bytes name);
+
+/* Sets the time of this turn. It never goes back. */
+void tf_shard_time(struct tf_shard *shard, tf_time now);
+
+/*
+ * Publishes. `owner` NULL: nobody waits (at most once). TF_OK: done, *ret_result tells. TF_AGAIN:
+ * other shards have yet to answer; owner->done follows with `tag`. TF_NO_MEMORY: nobody has it.
+ */
+TF_MUST_USE enum tf_err tf_shard_publish(struct tf_shard *shard,
+                                         struct tf_publication *publication,
+                                         struct tf_ticket_owner *owner, uint64_t tag,
+                                         struct tf_published *ret_result);
+
+/* The owner goes; its tickets end without it. */
+void tf_ticket_owner_release(struct tf_ticket_owner *owner);
+
+/*
+ * Binds a filter (valid, of at most TF_LEVELS_MAX levels) to a queue of this shard, or changes the
+ * options of the binding there is. owner->bound follows, perhaps before this returns, unless it
+ * fails. `values`: read the values it matches too. TF_NO_MEMORY: nothing changed.
+ */
+TF_MUST_USE enum tf_err tf_shard_bind(struct tf_shard *shard, struct tf_queue *queue,
+                                      struct tf_bytes filter,
+                                      const struct tf_binding_options *options, bool values,
+                                      struct tf_bind_owner *owner, uint64_t tag);
+
+/* The queue's binding of a filter; NULL: it has none. */
+struct tf_binding *tf_shard_binding(struct tf_shard *shard, const struct tf_queue *queue,
+                                    struct tf_bytes filter);
+
+/* Removes a binding of a queue. False: it has no such filter. */
+bool tf_shard_unbind(struct tf_shard *shard, struct tf_queue *queue, struct tf_bytes filter);
+
+/* Removes all bindings of a queue. */
+void tf_shard_unbind_all(struct tf_shard *shard, struct tf_queue *queue);
+
+/* The owner goes, with all its binds that are not yet bound or read to the end. */
+void tf_bind_owner_release(struct tf_shard *shard, struct tf_bind_owner *owner);
+
+/*
+ * Asks for more of the values that the owner's binds have yet to deliver; they come into the queue
+ * by and by. To be called after `bound` and when the queue has drained. False: nothing is left.
+ */
+bool tf_bind_draw(struct tf_shard *shard, struct tf_bind_owner *owner);
+
+/*
+ * Sends mail; to this shard itself it goes at once. False: no memory, the caller still owns what
+ * the mail carries.
+ */
+bool tf_shard_post(struct tf_shard *shard, unsigned to, const struct tf_mail *mail);
+
+/* Takes all mail that has come. */
+void tf_shard_receive(struct tf_shard *shard);
+
+/* Runs the timers up to the time of this turn. */
+void tf_shard_expire(struct tf_shard *shard);
+
+/* When the next timer ends. */
+tf_time tf_shard_deadline(const struct tf_shard *shard);
+
+/* The end of a turn. True: congested, read no more from connections until it is false. */
+bool tf_shard_flush(struct tf_shard *shard);
+
+/* Walks the invariants of what the shard owns; false names a bug. */
+bool tf_shard_check(const struct tf_shard *shard);
+
+#endif

@@ -1,0 +1,83 @@
+/*
+ * The values of addresses: retained messages, of which the home shard of an address is the owner.
+ *
+ * The home orders the writes and numbers them (`version`); the order of versions is the order of
+ * the value's history. Found by hash; walked in the order of addresses, so that a reader of `#`
+ * over a million values is a cursor that goes on where it was, whatever came and went between.
+ */
+#ifndef TF_ROUTE_VALUE_H
+#define TF_ROUTE_VALUE_H
+
+#include "base/hash.h"
+#include "base/map.h"
+#include "base/timer.h"
+#include "base/tree.h"
+#include "route/message.h"
+
+struct tf_value {
+    struct tf_map_node node;
+    struct tf_tree_node ordered; /* its key is the message's address */
+    struct tf_timer timer;       /* the message's expiry */
+    struct tf_message *message;
+    uint64_t version;
+    uint8_t writer; /* the shard it was published in */
+};
+
+struct tf_value_limits {
+    size_t count;
+    uint64_t bytes;
+};
+
+struct tf_values {
+    const struct tf_alloc *alloc;
+    struct tf_timers *timers;
+    struct tf_hash_key key;
+    struct tf_map map;
+    struct tf_tree ordered;
+    struct tf_value_limits limits;
+    uint64_t version; /* of the last write */
+    uint64_t bytes;
+    size_t count;
+};
+
+/* Where a reader of a filter is. */
+struct tf_value_cursor {
+    struct tf_bytes filter; /* borrowed */
+    uint8_t *last;          /* the address given last, allocated; NULL: at the start */
+    size_t last_length;
+    bool end;
+};
+
+/* Starts an empty store whose expiries run on `timers`. TF_NO_MEMORY: nothing to release. */
+TF_MUST_USE enum tf_err tf_values_init(struct tf_values *values, const struct tf_alloc *alloc,
+                                       struct tf_timers *timers, const struct tf_hash_key *key,
+                                       struct tf_value_limits limits, uint64_t seed);
+
+/* Drops all values. */
+void tf_values_release(struct tf_values *values);
+
+/*
+ * Sets the value of the message's address, or clears it when the body is empty (MQTT 5.0
+ * 3.3.1-6); takes a count of its own. TF_LIMIT: more values or bytes than allowed.
+ */
+TF_MUST_USE enum tf_err tf_values_set(struct tf_values *values, struct tf_message *message,
+                                      unsigned writer);
+
+/* The value of an address, or NULL. It lasts until the next write. */
+const struct tf_value *tf_values_get(struct tf_values *values, struct tf_bytes address);
+
+/* The timer of a value has ended: drops it. */
+void tf_values_expire(struct tf_values *values, struct tf_timer *timer);
+
+/*
+ * The next value whose address matches the cursor's filter; NULL when `budget` addresses were
+ * looked at without one (*ret_more true: call again) or at the end (false). The step is kept, so
+ * the store may change between calls. TF_NO_MEMORY cannot be told from the end of the budget.
+ */
+const struct tf_value *tf_values_next(struct tf_values *values, struct tf_value_cursor *cursor,
+                                      size_t budget, bool *ret_more);
+
+/* Frees what a cursor holds. */
+void tf_value_cursor_release(struct tf_value_cursor *cursor, const struct tf_alloc *alloc);
+
+#endif

@@ -1,0 +1,143 @@
+#!/usr/bin/python3
+"""Differential test: the packets of mqtt-tshark.txt as Wireshark's dissector sees them.
+
+All packets go into one capture, each in a TCP stream of its own behind a CONNECT of its version (the dissector
+learns the version there); tshark reads it once. The fields expected stand in the vector file, written from the
+standard: nothing here comes from Trefoil's own decoder, which the unit test holds to the same bytes.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import unittest
+import xml.etree.ElementTree as ElementTree
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+BROKER_PORT = 1883
+CONNECTS = {
+    3: "10 0f 00 06 4d 51 49 73 64 70 03 02 00 3c 00 01 61",
+    4: "10 0d 00 04 4d 51 54 54 04 02 00 3c 00 01 61",
+    5: "10 0e 00 04 4d 51 54 54 05 02 00 3c 00 00 01 61",
+}
+
+
+def packet_bytes(text):
+    """The bytes of `61 62*3`."""
+    parts = [part.split("*") for part in text.split()]
+    return b"".join(bytes.fromhex(part[0]) * int((part + [1])[1]) for part in parts)
+
+
+def vectors_read(path):
+    """Yields (name, version, sender, bytes, {field: [value...]}) of each vector with tshark lines."""
+    with open(path, encoding="utf-8") as file:
+        blocks = file.read().split("\n\n")
+    for block in blocks:
+        lines = block.splitlines()
+        if not lines or not lines[0].startswith("vector "):
+            continue
+        _, name, version, sender = lines[0].split()
+        data, fields = b"", {}
+        for line in lines[1:]:
+            key, _, rest = line.partition(" ")
+            if key == "bytes":
+                data = packet_bytes(rest)
+            elif key == "tshark":
+                field, _, value = rest.partition("=")
+                fields[field] = value.split(" ")
+        yield name, int(version), sender, data, fields
+
+
+def frame(port, from_client, sequence, acknowledged, data):
+    """An Ethernet frame with a TCP segment between a client's port and the broker's."""
+    ports = (port, BROKER_PORT) if from_client else (BROKER_PORT, port)
+    tcp = b"".join((
+        ports[0].to_bytes(2, "big"), ports[1].to_bytes(2, "big"), sequence.to_bytes(4, "big"),
+        acknowledged.to_bytes(4, "big"), bytes([0x50, 0x18, 0xFF, 0xFF, 0, 0, 0, 0])))
+    addresses = bytes([10, 0, 0, 1]), bytes([10, 0, 0, 2])
+    if not from_client:
+        addresses = addresses[::-1]
+    ip = (bytes([0x45, 0]) + (20 + len(tcp) + len(data)).to_bytes(2, "big") +
+          bytes([0, 0, 0x40, 0, 64, 6, 0, 0]) + addresses[0] + addresses[1])
+    return bytes(12) + bytes([8, 0]) + ip + tcp + data
+
+
+def capture_write(path, vectors):
+    """Writes a pcap file; the frames of vector n are 2n + 1 and 2n + 2."""
+    with open(path, "wb") as file:
+        file.write(bytes.fromhex("a1b2c3d4 0002 0004 00000000 00000000 00040000 00000001"))
+        for index, (_, version, sender, data, _) in enumerate(vectors):
+            port = 20000 + index
+            connect = bytes.fromhex(CONNECTS[version])
+            own = data[0] >> 4 == 1
+            streams = [frame(port, True, 1, 1, data if own else connect)]
+            if own:  # the stream begins with it; an answer keeps the count of frames
+                streams.append(frame(port, False, 1, 1 + len(data), b"\xd0\x00"))
+            elif sender == "client":
+                streams.append(frame(port, True, 1 + len(connect), 1, data))
+            else:
+                streams.append(frame(port, False, 1, 1 + len(connect), data))
+            for number, content in enumerate(streams):
+                file.write((index * 2 + number).to_bytes(4, "big") + bytes(4) + len(content).to_bytes(4, "big") * 2)
+                file.write(content)
+
+
+def dissect(path):
+    """One tshark call: for each frame the list of (field, value) of its MQTT part, and what it complains of."""
+    output = subprocess.run(
+        ["tshark", "-n", "-r", path, "-d", "tcp.port==%d,mqtt" % BROKER_PORT, "-T", "pdml"],
+        check=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=100).stdout
+    for packet in ElementTree.fromstring(output).iter("packet"):
+        fields, complaints = [], []
+        for proto in packet.iter("proto"):
+            if proto.get("name") == "mqtt":
+                fields = [(field.get("name"), field.get("show")) for field in proto.iter("field")]
+            elif proto.get("name") == "_ws.malformed":
+                complaints.append("malformed")
+        complaints += [name for name, _ in fields
+                       if name.startswith(("mqtt.unknown", "mqtt.illegal", "mqtt.prop_unknown", "_ws.expert"))]
+        yield fields, complaints
+
+
+def normal(value):
+    """Numbers alike, however they are written."""
+    if value in ("True", "False"):
+        return int(value == "True")
+    try:
+        return int(value, 0)
+    except ValueError:
+        return value
+
+
+class Tshark(unittest.TestCase):
+    def test_vectors(self):
+        vectors = list(vectors_read(os.path.join(HERE, "mqtt-tshark.txt")))
+        self.assertGreaterEqual(len(vectors), 45)
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "mqtt.pcap")
+            capture_write(path, vectors)
+            frames = list(dissect(path))
+        self.assertEqual(len(frames), 2 * len(vectors))
+        for index, (name, _, _, data, expected) in enumerate(vectors):
+            fields, complaints = frames[2 * index + (data[0] >> 4 != 1)]
+            with self.subTest(name):
+                self.assertEqual(complaints, [])
+                self.assertTrue(expected, "no tshark lines")
+                for field, values in expected.items():
+                    found = [normal(show) for each, show in fields if each == field]
+                    self.assertEqual(found, [normal(value) for value in values], field)
+
+    def test_a_wrong_value_is_seen(self):
+        vectors = [("wrong", 4, "client", packet_bytes("30 03 00 01 62"), {})]
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "mqtt.pcap")
+            capture_write(path, vectors)
+            fields, complaints = list(dissect(path))[1]
+        self.assertEqual(complaints, [])
+        self.assertIn(("mqtt.topic", "b"), fields)
+        self.assertNotIn(("mqtt.topic", "a"), fields)
+
+
+if __name__ == "__main__":
+    sys.stdout.reconfigure(line_buffering=True)
+    unittest.main(verbosity=2)
