@@ -436,8 +436,8 @@ enum tf_err tf_broker_run(struct tf_broker *broker)
     for (; running < broker->count && !err; running++) {
         char name[24];
         snprintf(name, sizeof(name), "shard-%u", running);
-        err = tf_thread_start(&broker->threads[running], name, run_worker,
-                              &broker->workers[running]);
+        err =
+            tf_thread_start(&broker->threads[running], name, run_worker, &broker->workers[running]);
         if (err) {
             tf_log_text(broker->options.log, TF_LOG_ERROR, PART,
                         "cannot start shard %u: the system has no room for its thread", running);

@@ -1,6 +1,6 @@
 /*
- * A broker: from a configuration to listening sockets, shards and their threads, until it is told to
- * end.
+ * A broker: from a configuration to listening sockets, shards and their threads, until it is told
+ * to end.
  *
  *   tf_broker_new      sockets, shards and fronts; nothing runs, whatever fails says why in the log
  *   tf_broker_run      starts the threads, obeys signals, ends in good order:
@@ -32,8 +32,8 @@ struct tf_broker_options {
     /* All threads run. Called by tf_broker_run. */
     void (*ready)(void *ctx);
     /*
-     * Makes the configuration anew, finished, for a reload; says itself what is wrong with it. On an
-     * error *ret_config is released and nothing changes.
+     * Makes the configuration anew, finished, for a reload; says itself what is wrong with it. On
+     * an error *ret_config is released and nothing changes.
      */
     enum tf_err (*load)(void *ctx, struct tf_config *ret_config);
     void *ctx;
@@ -42,9 +42,9 @@ struct tf_broker_options {
 /*
  * Makes a broker of a finished configuration, which it takes over whatever happens. `options` is
  * copied, what it points to outlives the broker. The log says what failed and what to do:
- * TF_EXISTS, TF_NOT_FOUND, TF_AGAIN, TF_IO: a listener, the user or the pid file (network or system).
- * TF_UNSUPPORTED: nobody serves a listener's protocol. TF_NO_MEMORY, TF_LIMIT: too little of
- * memory, or of open files.
+ * TF_EXISTS, TF_NOT_FOUND, TF_AGAIN, TF_IO: a listener, the user or the pid file (network or
+ * system). TF_UNSUPPORTED: nobody serves a listener's protocol. TF_NO_MEMORY, TF_LIMIT: too little
+ * of memory, or of open files.
  */
 TF_MUST_USE enum tf_err tf_broker_new(struct tf_broker **ret_broker, struct tf_config *config,
                                       const struct tf_broker_options *options);

@@ -119,7 +119,6 @@ struct tf_config_listener {
     bool from_command; /* came from --listen */
     enum tf_config_protocol protocol;
     enum tf_config_domain domain;
-    char *bind_interface;     /* NULL: any */
     uint32_t max_connections; /* TF_CONFIG_UNLIMITED: only the broker's own limit */
     uint8_t max_qos;
     uint16_t max_topic_alias; /* that a client may set; 0: none */
@@ -161,13 +160,11 @@ struct tf_config {
     uint32_t max_subscriptions; /* of a session */
     uint32_t persistent_client_expiration_s; /* TF_CONFIG_UNLIMITED: never */
 
-    /* queues and values */
-    uint32_t max_queue_messages; /* of a queue that is not a session's */
-    uint64_t max_queue_bytes;
+    /* values and memory */
     bool retain_available;
     uint32_t max_retained_messages;
     uint64_t max_retained_bytes;
-    uint64_t memory_limit;
+    uint64_t memory_limit; /* of the heap that shards use, in all */
 
     /* what it tells */
     uint16_t sys_interval_s; /* 0: no $SYS */

@@ -216,9 +216,6 @@ static void apply_protocol(struct tf_config_build *build, const struct tf_config
 static enum tf_err apply_log_dest(struct tf_config_build *build, const struct tf_config_key *key,
                                   struct tf_config_text value)
 {
-    static const struct tf_config_key path = {.name = "log_dest",
-                                              .kind = TF_CONFIG_KIND_TEXT,
-                                              .offset = offsetof(struct tf_config, log_file)};
     struct tf_config *config = build->config;
     struct tf_config_text rest, word = word_split(value, &rest);
     unsigned before = tf_config_key_given(config, key) ? config->log_dests : 0;
@@ -230,7 +227,7 @@ static enum tf_err apply_log_dest(struct tf_config_build *build, const struct tf
             return TF_OK;
         }
         config->log_dests = before | TF_CONFIG_LOG_TO_FILE;
-        return tf_config_value_parse(&path, rest, config, why);
+        return tf_config_value_parse(&tf_config_log_file, rest, config, why);
     }
     answer_extra(build, key, rest);
     if (tf_config_text_is(word, "none")) {

@@ -1,7 +1,7 @@
 /*
  * Reload: what differs between two configurations, and how much of it a running broker can take.
  *
- * Listeners are the same when they are bound the same (host, port, interface, IP version). It must
+ * Listeners are the same when they are bound the same (host, port, IP version). It must
  * not know who is running or how a change gets to the shards.
  */
 #include "broker/config_keys.h"
@@ -76,8 +76,7 @@ static const struct tf_config_listener *find_listener(const struct tf_config *co
         const struct tf_config_listener *listener = &config->listeners[i];
 
         if (listener->port == wanted->port && listener->domain == wanted->domain &&
-            same_text(listener->host, wanted->host) &&
-            same_text(listener->bind_interface, wanted->bind_interface))
+            same_text(listener->host, wanted->host))
             return listener;
     }
     return NULL;
@@ -126,7 +125,7 @@ size_t tf_config_diff(const struct tf_config *running, const struct tf_config *f
 
     diff_scope(&changes, TF_CONFIG_SCOPE_GLOBAL, running, fresh);
     if (running->log_dests == fresh->log_dests && !same_text(running->log_file, fresh->log_file)) {
-        change = changes_add(&changes, "log_dest", true);
+        change = changes_add(&changes, "log_dest", false);
         if (change) {
             snprintf(change->old_text, sizeof(change->old_text), "file %.70s",
                      running->log_file ? running->log_file : "");
@@ -189,6 +188,8 @@ enum tf_err tf_config_keep(struct tf_config *fresh, const struct tf_config *runn
         err = keep_listener(&kept, &running->listeners[i], fresh);
     if (!err)
         err = copy_scope(TF_CONFIG_SCOPE_GLOBAL, false, running, fresh);
+    if (!err)
+        err = tf_config_value_copy(&tf_config_log_file, running, fresh);
     if (!err) {
         struct tf_config_listener *listeners = fresh->listeners;
         size_t count = fresh->listener_count;

@@ -6,14 +6,10 @@
  */
 #include "broker/config.h"
 
-#include <dirent.h>
+#include "port/folder.h"
+
 #include <errno.h>
 #include <stdlib.h>
-
-static enum tf_err err_of_errno(void)
-{
-    return errno == ENOENT || errno == ENOTDIR ? TF_NOT_FOUND : TF_IO;
-}
 
 /* Reads all of `file` into memory that grows as bytes arrive: a size is not to be trusted. */
 static enum tf_err read_all(FILE *file, char **ret_text, size_t *ret_length)
@@ -60,7 +56,7 @@ static enum tf_err files_read(void *context, const char *path, char **ret_text, 
     (void)context;
     file = fopen(path, "rb");
     if (!file)
-        return err_of_errno();
+        return errno == ENOENT || errno == ENOTDIR ? TF_NOT_FOUND : TF_IO;
     err = read_all(file, ret_text, ret_length);
     saved = errno;
     fclose(file);
@@ -72,23 +68,8 @@ static enum tf_err files_list(void *context, const char *path,
                               enum tf_err (*each)(void *each_context, const char *name),
                               void *each_context)
 {
-    DIR *folder;
-    struct dirent *entry;
-    enum tf_err err = TF_OK;
-
     (void)context;
-    folder = opendir(path);
-    if (!folder)
-        return err_of_errno();
-    errno = 0;
-    while (!err && (entry = readdir(folder))) {
-        err = each(each_context, entry->d_name);
-        errno = 0;
-    }
-    if (!err && errno)
-        err = TF_IO;
-    closedir(folder);
-    return err;
+    return tf_folder_list(path, each, each_context);
 }
 
 const struct tf_config_io *tf_config_io_files(void)

@@ -8,6 +8,9 @@
 
 #include <string.h>
 
+#include "route/mailbox.h"
+#include "route/table.h"
+
 #define GLOBAL_(field)                                                            \
     .scope = TF_CONFIG_SCOPE_GLOBAL, .offset = offsetof(struct tf_config, field), \
     .width = sizeof(((struct tf_config *)0)->field)
@@ -61,7 +64,7 @@ const struct tf_config_key tf_config_keys[] = {
     /* ---- the process ---- */
     {.name = "shards",
      GLOBAL_(shards),
-     NUMBER_(0, 256, 0),
+     NUMBER_(0, TF_SHARDS_MAX, 0),
      PROCESS_,
      .flags = TF_CONFIG_OWN,
      .unit = "threads",
@@ -126,13 +129,6 @@ const struct tf_config_key tf_config_keys[] = {
      .text = "mqtt",
      .help = "What is spoken on this listener: mqtt. Known but not available in this version: "
              "websockets, coap, amqp, http."},
-    {.name = "bind_interface",
-     LISTENER_(bind_interface),
-     TEXT_("device"),
-     LISTEN_,
-     .flags = TF_CONFIG_OPENS,
-     .text = "any",
-     .help = "Takes connections only from this network interface."},
     {.name = "socket_domain",
      LISTENER_(domain),
      .kind = TF_CONFIG_KIND_CHOICE,
@@ -189,9 +185,10 @@ const struct tf_config_key tf_config_keys[] = {
     {.name = "auto_id_prefix",
      ACCESS_(auto_id_prefix),
      TEXT_("text"),
+     .most = 64,
      ADMIT_,
      .text = "auto-",
-     .help = "What the client ids that Trefoil makes begin with."},
+     .help = "What the client ids that Trefoil makes begin with, at most 64 bytes."},
     {.name = "clientid_prefixes",
      GLOBAL_(clientid_prefixes),
      TEXT_("text"),
@@ -236,11 +233,11 @@ const struct tf_config_key tf_config_keys[] = {
      CONN_,
      .flags = TF_CONFIG_RELOADABLE | TF_CONFIG_ZERO_NONE,
      .unit = "bytes",
-     .help = "The largest payload: a PUBLISH with more is acknowledged, with an error code in MQTT "
-             "5.0, and goes to nobody. 0: max_packet_size is the only limit."},
+     .help = "The largest payload: a PUBLISH with more goes to nobody, and its sender is told. 0: "
+             "max_packet_size is the only limit."},
     {.name = "max_topic_levels",
      GLOBAL_(max_topic_levels),
-     NUMBER_(1, 65535, 128),
+     NUMBER_(1, TF_LEVELS_MAX, 128),
      CONN_,
      .flags = TF_CONFIG_RELOADABLE | TF_CONFIG_OWN,
      .unit = "levels",
@@ -313,20 +310,6 @@ const struct tf_config_key tf_config_keys[] = {
      .help = "Ends a session that nobody has come back to for this long, e.g. 14d."},
 
     /* ---- queues and values ---- */
-    {.name = "max_queue_messages",
-     GLOBAL_(max_queue_messages),
-     NUMBER_(1, TF_CONFIG_UNLIMITED - 1, 1000000),
-     QUEUE_,
-     .flags = TF_CONFIG_RELOADABLE | TF_CONFIG_ZERO_NONE | TF_CONFIG_OWN,
-     .unit = "messages",
-     .help = "Messages in a queue that is not a session's. 0: no limit."},
-    {.name = "max_queue_bytes",
-     GLOBAL_(max_queue_bytes),
-     NUMBER_(1, TF_CONFIG_UNLIMITED64 - 1, 1073741824),
-     QUEUE_,
-     .flags = TF_CONFIG_RELOADABLE | TF_CONFIG_ZERO_NONE | TF_CONFIG_OWN,
-     .unit = "bytes",
-     .help = "Bytes in a queue that is not a session's. 0: no limit."},
     {.name = "retain_available",
      GLOBAL_(retain_available),
      BOOL_(1),
@@ -353,11 +336,10 @@ const struct tf_config_key tf_config_keys[] = {
      GLOBAL_(memory_limit),
      NUMBER_(1048576, TF_CONFIG_UNLIMITED64 - 1, TF_CONFIG_UNLIMITED64),
      QUEUE_,
-     .flags = TF_CONFIG_RELOADABLE | TF_CONFIG_ZERO_NONE,
+     .flags = TF_CONFIG_ZERO_NONE,
      .unit = "bytes",
-     .help =
-         "Bytes of messages in the whole broker; past it what would be queued is refused. 0: no "
-         "limit but the ones above."},
+     .help = "Bytes of heap that sessions, queues and messages may take in all; past it what needs "
+             "more is refused. 0: no limit but the ones above."},
 
     /* ---- what it tells ---- */
     {.name = "sys_interval",
@@ -373,10 +355,10 @@ const struct tf_config_key tf_config_keys[] = {
      LOG_,
      .initial = TF_CONFIG_LOG_TO_STDERR,
      .text = "stderr",
-     .flags = TF_CONFIG_RELOADABLE | TF_CONFIG_MANY,
-     .help =
-         "Where the log goes; one line for each place. Of mosquitto's places, syslog, topic and "
-         "dlt are not available: stderr is read by systemd, and $SYS by whom it may concern."},
+     .flags = TF_CONFIG_MANY,
+     .help = "Where the log goes; one line for each place. A file is opened anew at SIGHUP. "
+             "mosquitto's syslog, topic and dlt are not available: the log goes to stderr, which "
+             "systemd reads."},
     {.name = "log_type",
      GLOBAL_(log_types),
      LINE_(LOG_TYPE, "error | warning | notice | information | debug | subscribe | unsubscribe | "
@@ -391,13 +373,11 @@ const struct tf_config_key tf_config_keys[] = {
      GLOBAL_(log_timestamp),
      BOOL_(1),
      LOG_,
-     .flags = TF_CONFIG_RELOADABLE,
      .help = "Begins each line of the log with the time."},
     {.name = "log_timestamp_format",
      GLOBAL_(log_timestamp_format),
      TEXT_("strftime format"),
      LOG_,
-     .flags = TF_CONFIG_RELOADABLE,
      .text = "2026-11-20T10:00:00.000Z",
      .help = "How the time is written (mosquitto's default is seconds since 1970)."},
     {.name = "connection_messages",
@@ -484,6 +464,9 @@ const struct tf_config_key tf_config_keys[] = {
     {SECURITY_("mount_point",
                "mount points are not available in this version, and going on would let this "
                "listener's clients see each other's topics")},
+    {SECURITY_("bind_interface",
+               "listening on one interface is not available in this version, and going on would "
+               "listen on all; name an address of it in `listener port address`")},
     {SECURITY_("use_username_as_clientid",
                "this version checks no user names, so they cannot stand for client ids"),
      .harmless = "false"},
@@ -512,6 +495,11 @@ const struct tf_config_key tf_config_keys[] = {
     {SECURITY_("queue", "named queues are not available in this version") | TF_CONFIG_OWN},
 };
 
+const struct tf_config_key tf_config_log_file = {.name = "log_dest",
+                                                 .help = "The path of log_dest file.",
+                                                 GLOBAL_(log_file),
+                                                 .kind = TF_CONFIG_KIND_TEXT};
+
 const size_t tf_config_key_count = sizeof(tf_config_keys) / sizeof(tf_config_keys[0]);
 
 _Static_assert(sizeof(tf_config_keys) / sizeof(tf_config_keys[0]) <= TF_CONFIG_KEY_MAX,
@@ -525,7 +513,7 @@ const char *tf_config_group_title(enum tf_config_group group)
         [TF_CONFIG_GROUP_ACCESS] = "Who may connect",
         [TF_CONFIG_GROUP_CONNECTION] = "Connections and packets",
         [TF_CONFIG_GROUP_SESSION] = "Sessions",
-        [TF_CONFIG_GROUP_QUEUE] = "Queues, retained messages, memory",
+        [TF_CONFIG_GROUP_QUEUE] = "Retained messages and memory",
         [TF_CONFIG_GROUP_LOG] = "Log and $SYS",
         [TF_CONFIG_GROUP_MEANINGLESS] = "Of mosquitto, with nothing to do here",
         [TF_CONFIG_GROUP_BRIDGE] = "Of mosquitto's bridges, which are not available",

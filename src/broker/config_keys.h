@@ -80,7 +80,7 @@ struct tf_config_key {
     const char *harmless; /* a value of a key that is not done which asks for nothing */
     uint64_t initial;
     uint64_t least;
-    uint64_t most;
+    uint64_t most; /* of a text: its bytes; 0: what a line holds */
     enum tf_config_kind kind;
     enum tf_config_scope scope;
     enum tf_config_answer answer;
@@ -99,6 +99,10 @@ struct tf_config_text {
 /* The table, in the order of the manual. */
 extern const struct tf_config_key tf_config_keys[];
 extern const size_t tf_config_key_count;
+
+/* The path that `log_dest file` stores beside its own field: not a key, but a field to be copied.
+ */
+extern const struct tf_config_key tf_config_log_file;
 
 /* The title of a group, for the manual. */
 const char *tf_config_group_title(enum tf_config_group group);

@@ -25,7 +25,6 @@ static const size_t config_texts[] = {
 };
 static const size_t listener_texts[] = {
     offsetof(struct tf_config_listener, host),
-    offsetof(struct tf_config_listener, bind_interface),
     offsetof(struct tf_config_listener, access.auto_id_prefix),
 };
 
@@ -277,6 +276,10 @@ enum tf_err tf_config_value_parse(const struct tf_config_key *key, struct tf_con
         return parse_choice(key, value, base, ret_why);
     default:
         tf_assert(key->kind == TF_CONFIG_KIND_TEXT);
+        if (key->most && value.length > key->most) {
+            snprintf(ret_why, TF_CONFIG_WHY_MAX, "must have at most %" PRIu64 " bytes", key->most);
+            return TF_PROTOCOL;
+        }
         text = tf_config_text_copy(value);
         if (!text)
             return TF_NO_MEMORY;

@@ -86,7 +86,8 @@ struct tf_front_context {
     const struct tf_config *config;
     struct tf_log *log;
     /* Fills memory with bytes nobody can guess (client ids, session numbers). */
-    void (*random)(void *data, size_t length);
+    void (*random)(void *ctx, void *data, size_t length);
+    void *random_ctx;
 };
 
 /* A protocol as the broker's table has it. */

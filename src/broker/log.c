@@ -17,7 +17,7 @@
 #define TEXT_MAX 3072 /* bytes of the text after escaping */
 #define STAMP_MAX 128
 
-_Static_assert(TF_LOG_FIELDS_MAX * (FIELD_MAX + 48) + TEXT_MAX + STAMP_MAX + 256 <= TF_LOG_LINE_MAX,
+_Static_assert(TF_LOG_FIELDS_MAX *(FIELD_MAX + 48) + TEXT_MAX + STAMP_MAX + 256 <= TF_LOG_LINE_MAX,
                "a line of the greatest parts fits");
 
 /* A line as it grows. */
@@ -135,7 +135,8 @@ static void stamp(const struct tf_log_config *config, char ret[STAMP_MAX])
         return;
     if (config->timestamp_format && !config->json) {
 #pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wformat-nonliteral" /* the administrator's own, of no memory access */
+#pragma GCC diagnostic ignored \
+    "-Wformat-nonliteral" /* the administrator's own, of no memory access */
         if (!localtime_r(&seconds, &parts) ||
             strftime(ret, STAMP_MAX, config->timestamp_format, &parts) == 0)
             ret[0] = '\0';

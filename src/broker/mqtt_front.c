@@ -187,7 +187,7 @@ static enum tf_err create(const struct tf_front_context *context, struct tf_fron
     tf_list_init(&front->conns);
     tf_list_init(&front->service);
     uint64_t seed;
-    context->random(&seed, sizeof(seed));
+    context->random(context->random_ctx, &seed, sizeof(seed));
     tf_tree_init(&front->sessions, seed);
     front->server_count = count;
     configure(front, context->config);

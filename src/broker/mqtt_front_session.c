@@ -208,7 +208,7 @@ static size_t assign_id(struct mqtt_front *front, const char *prefix, char *ret_
     memcpy(ret_id, head.data, length);
     do {
         uint8_t random[RANDOM_ID_BYTES];
-        front->context.random(random, sizeof(random));
+        front->context.random(front->context.random_ctx, random, sizeof(random));
         for (size_t i = 0; i < sizeof(random); i++) {
             ret_id[length + 2 * i] = digits[random[i] >> 4];
             ret_id[length + 2 * i + 1] = digits[random[i] & 15];

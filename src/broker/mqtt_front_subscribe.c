@@ -143,7 +143,7 @@ void tf_mqtt_front_subscribe_bound(struct tf_bind_owner *owner, uint64_t tag, en
     struct wait *wait = (struct wait *)(uintptr_t)tag;
     struct mqtt_subscribe *subscribe = wait->subscribe;
     (void)owner;
-    if (err) {
+    if (err == TF_NO_MEMORY) {
         wait->reason = TF_MQTT_QUOTA_EXCEEDED;
         subscribe->front->front.counters.subscriptions--;
     }

@@ -142,7 +142,8 @@ double tf_sys_decay(double x)
     return sum;
 }
 
-/* Publishes `text` under a name if it is another one than the last time; `place` is where in told. */
+/* Publishes `text` under a name if it is another one than the last time; `place` is where in told.
+ */
 static void tell(struct tf_sys *sys, struct tf_shard *shard, size_t place, const char *name,
                  const char *text)
 {

@@ -44,8 +44,9 @@ static struct tf_message *virtual_next(void *ctx, struct tf_bytes filter, struct
     struct tf_message *first = NULL;
     for (size_t i = 0; i < worker->config.type_count; i++) {
         struct tf_front *front = worker->fronts[i];
-        struct tf_message *message =
-            front && front->ops->virtual_next ? front->ops->virtual_next(front, filter, last) : NULL;
+        struct tf_message *message = front && front->ops->virtual_next
+                                         ? front->ops->virtual_next(front, filter, last)
+                                         : NULL;
         if (!message) {
             continue;
         }
@@ -97,12 +98,19 @@ static enum tf_err start_shard(struct tf_worker *worker, tf_time now)
     return tf_shard_init(&worker->shard, &config, now);
 }
 
+/* The fronts' source of bytes that nobody can guess. */
+static void entropy(void *ctx, void *data, size_t length)
+{
+    (void)ctx;
+    tf_entropy_fill(data, length);
+}
+
 static enum tf_err start_fronts(struct tf_worker *worker)
 {
     struct tf_front_context context = {.shard = &worker->shard,
                                        .config = worker->config.config,
                                        .log = worker->config.log,
-                                       .random = tf_entropy_fill};
+                                       .random = entropy};
     for (size_t i = 0; i < worker->config.type_count; i++) {
         enum tf_err err = worker->config.types[i]->create(&context, &worker->fronts[i]);
         if (err) {

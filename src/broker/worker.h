@@ -1,13 +1,14 @@
 /*
  * A worker: the thread of one shard, with its listeners, connections and fronts.
  *
- * A turn: sleep until something is ready or due; read each ready connection once; take the mail; run
- * the timers; write each touched connection once; post the mail. Reading uses one buffer for all
- * connections, and an idle connection costs this layer one record of 64 bytes.
+ * A turn: sleep until something is ready or due; read each ready connection once; take the mail;
+ * run the timers; write each touched connection once; post the mail. Reading uses one buffer for
+ * all connections, and an idle connection costs this layer one record of 64 bytes.
  *
  *              input: read -> stream->input            output 0 left and `closing`
  *   accept --> OPEN <--------> HELD (congested) --+--------------------------> DRAINING --> gone
- *                |                                |  output is left               ^  (peer ended, or
+ *                |                                |  output is left               ^  (peer ended,
+ * or
  *                +--> gone (lost, or moved to     +-----------> CLOSING ----------+   two seconds)
  *                     its session's home)                (written, or two seconds -> gone)
  *
@@ -32,7 +33,8 @@
 #include <stdatomic.h>
 
 #define TF_WORKER_FRONTS_MAX 4u
-#define TF_WORKER_READ_SIZE (64u * 1024) /* of the buffer: what is read of a connection in a turn */
+#define TF_WORKER_READ_SIZE (64u * 1024) /* of the buffer: what is read of a connection in a turn \
+                                          */
 #define TF_WORKER_LINGER (2 * TF_SECOND) /* for the last output, and for the peer's end */
 
 /* What other threads ask of a worker, as bits; then they wake its loop. */
@@ -45,7 +47,7 @@ enum tf_worker_request {
 
 /* How far a worker is. */
 enum tf_worker_state {
-    TF_WORKER_RUNNING, /* -> DRAINING */
+    TF_WORKER_RUNNING,  /* -> DRAINING */
     TF_WORKER_DRAINING, /* -> DRAINED, when its connections have ended or two seconds have passed */
     TF_WORKER_DRAINED   /* takes mail until it is stopped */
 };
@@ -130,8 +132,8 @@ struct tf_worker {
 };
 
 /*
- * Starts a worker: its shard and fronts, no listener. In memory aligned to 64 bytes, not to be moved.
- * TF_NO_MEMORY: nothing to release.
+ * Starts a worker: its shard and fronts, no listener. In memory aligned to 64 bytes, not to be
+ * moved. TF_NO_MEMORY: nothing to release.
  */
 TF_MUST_USE enum tf_err tf_worker_init(struct tf_worker *worker,
                                        const struct tf_worker_config *config, tf_time now);

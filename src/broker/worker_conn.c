@@ -1,8 +1,7 @@
 /*
  * A worker's connections: see worker.h for their states.
  *
- * Here and in worker.c alone are transports: a front sees streams. The whole of a connection's
- * record is below; it must stay small, since a hundred thousand idle ones are kept.
+ * Here alone are transports: a front sees streams.
  */
 #include "broker/worker_conn.h"
 
@@ -21,25 +20,16 @@
 #define WARN_EVERY (10 * TF_SECOND)
 
 enum { KIND_LISTENER, KIND_CONN };
-enum { OPEN, HELD, CLOSING, DRAINING };
+enum { OPEN, HELD, CLOSING, DRAINING }; /* source.state */
 
-struct conn {
-    struct tf_worker_source source;
-    struct tf_list_node node; /* worker->open, ->held or ->ending */
-    struct tf_stream *stream; /* NULL while DRAINING */
-    tf_time deadline;         /* of CLOSING and DRAINING */
-};
-
-_Static_assert(sizeof(struct conn) <= 64, "an idle connection is cheap");
-
-static struct conn *conn_of(struct tf_worker_source *source)
+static struct tf_worker_conn *conn_of(struct tf_worker_source *source)
 {
-    return tf_container_of(source, struct conn, source);
+    return tf_container_of(source, struct tf_worker_conn, source);
 }
 
 /* ---- states ---- */
 
-static void change_state(struct tf_worker *worker, struct conn *conn, unsigned state)
+static void change_state(struct tf_worker *worker, struct tf_worker_conn *conn, unsigned state)
 {
     tf_list_remove(&conn->node);
     conn->source.state = (uint8_t)state;
@@ -52,7 +42,7 @@ static void change_state(struct tf_worker *worker, struct conn *conn, unsigned s
 }
 
 /* True if input may be read and handed over now. */
-static bool reading(const struct conn *conn)
+static bool reading(const struct tf_worker_conn *conn)
 {
     const struct tf_stream *stream = conn->stream;
     return conn->source.state == OPEN && !stream->paused && !stream->closing &&
@@ -60,7 +50,7 @@ static bool reading(const struct conn *conn)
 }
 
 /* What a connection is to be watched for; `stuck`: output is left that the socket did not take. */
-static unsigned wanted(const struct conn *conn, bool stuck)
+static unsigned wanted(const struct tf_worker_conn *conn, bool stuck)
 {
     if (conn->source.state == DRAINING) {
         return TF_LOOP_READ;
@@ -68,19 +58,19 @@ static unsigned wanted(const struct conn *conn, bool stuck)
     return (stuck ? TF_LOOP_WRITE : 0u) | (reading(conn) ? TF_LOOP_READ : 0u);
 }
 
-static void watch(struct tf_worker *worker, struct conn *conn, bool stuck)
+static void watch(struct tf_worker *worker, struct tf_worker_conn *conn, bool stuck)
 {
     tf_loop_change(worker->config.loop, &conn->source.loop, wanted(conn, stuck));
 }
 
-static bool blocked(const struct conn *conn)
+static bool blocked(const struct tf_worker_conn *conn)
 {
     return (conn->source.loop.interest & TF_LOOP_WRITE) != 0;
 }
 
 /* ---- the end of connections ---- */
 
-static void stream_close(struct conn *conn)
+static void stream_close(struct tf_worker_conn *conn)
 {
     struct tf_stream *stream = conn->stream;
     conn->stream = NULL;
@@ -96,7 +86,7 @@ static void count_out(struct tf_worker *worker, unsigned listener)
 }
 
 /* Frees the record of a connection whose stream and descriptor are gone, or go elsewhere. */
-static void conn_free(struct tf_worker *worker, struct conn *conn)
+static void conn_free(struct tf_worker *worker, struct tf_worker_conn *conn)
 {
     const struct tf_alloc *alloc = worker->config.alloc;
     tf_list_remove(&conn->node);
@@ -105,7 +95,7 @@ static void conn_free(struct tf_worker *worker, struct conn *conn)
 }
 
 /* Ends a connection with all that it has. `reset`: unsent output is thrown away. */
-static void conn_end(struct tf_worker *worker, struct conn *conn, bool reset)
+static void conn_end(struct tf_worker *worker, struct tf_worker_conn *conn, bool reset)
 {
     int fd = conn->source.loop.fd;
     if (conn->stream) {
@@ -122,7 +112,7 @@ static void conn_end(struct tf_worker *worker, struct conn *conn, bool reset)
 }
 
 /* All has been written and the stream is to close: waits for the peer's end, for its sake. */
-static void conn_finish(struct tf_worker *worker, struct conn *conn)
+static void conn_finish(struct tf_worker *worker, struct tf_worker_conn *conn)
 {
     stream_close(conn);
     tf_socket_finish(conn->source.loop.fd);
@@ -157,7 +147,7 @@ static void conn_open(struct tf_worker *worker, unsigned listener, int fd,
     const struct tf_alloc *alloc = worker->config.alloc;
     struct tf_front *front = front_of(worker, listener);
     char text[TF_SOCKET_TEXT];
-    struct conn *conn = alloc->alloc(alloc->ctx, sizeof(*conn));
+    struct tf_worker_conn *conn = alloc->alloc(alloc->ctx, sizeof(*conn));
     if (!conn || !front || worker->draining) {
         goto refuse;
     }
@@ -215,7 +205,7 @@ static void conn_mail(struct tf_worker *worker, unsigned to, unsigned listener, 
                            .object = data,
                            .tag = length,
                            .value = (uint64_t)fd};
-    if (tf_shard_post(&worker->shard, to, &mail)) {
+    if (!tf_shard_post(&worker->shard, to, &mail)) {
         if (data) {
             alloc->free(alloc->ctx, data, length);
         }
@@ -225,7 +215,7 @@ static void conn_mail(struct tf_worker *worker, unsigned to, unsigned listener, 
 }
 
 /* The stream belongs to another shard: the transport goes there with what was read. */
-static void conn_move(struct tf_worker *worker, struct conn *conn)
+static void conn_move(struct tf_worker *worker, struct tf_worker_conn *conn)
 {
     struct tf_stream *stream = conn->stream;
     unsigned to = stream->move_to, listener = conn->source.listener;
@@ -278,7 +268,8 @@ static void accept_fails(struct tf_worker *worker, struct tf_worker_listener *li
     if (tf_log_allow(&worker->accept_warning, worker->now, WARN_EVERY, &more)) {
         tf_log_text(worker->config.log, err == TF_LIMIT ? TF_LOG_WARN : TF_LOG_ERROR, PART,
                     "cannot accept connections: %s%s", strerror(reason),
-                    err == TF_LIMIT ? "; they wait: raise the limit of open files (ulimit -n)" : "");
+                    err == TF_LIMIT ? "; they wait: raise the limit of open files (ulimit -n)"
+                                    : "");
     }
 }
 
@@ -366,7 +357,7 @@ void tf_worker_unlisten(struct tf_worker *worker)
  * Writes what a stream has. TF_OK: nothing is left. TF_AGAIN: something is; *ret_blocked when the
  * socket took no more. Else the connection is lost.
  */
-static enum tf_err write_out(struct conn *conn, bool *ret_blocked)
+static enum tf_err write_out(struct tf_worker_conn *conn, bool *ret_blocked)
 {
     const struct tf_stream_ops *ops = conn->stream->ops;
     struct tf_bytes spans[TF_SOCKET_SPANS];
@@ -394,7 +385,7 @@ static enum tf_err write_out(struct conn *conn, bool *ret_blocked)
 }
 
 /* Brings a connection up to what its stream says, after anything that may have changed that. */
-static void conn_serve(struct tf_worker *worker, struct conn *conn)
+static void conn_serve(struct tf_worker *worker, struct tf_worker_conn *conn)
 {
     bool stuck;
     enum tf_err err = write_out(conn, &stuck);
@@ -444,7 +435,7 @@ void tf_worker_write(struct tf_worker *worker)
 
 /* ---- events ---- */
 
-static void conn_read(struct tf_worker *worker, struct conn *conn)
+static void conn_read(struct tf_worker *worker, struct tf_worker_conn *conn)
 {
     size_t length;
     enum tf_err err =
@@ -460,13 +451,13 @@ static void conn_read(struct tf_worker *worker, struct conn *conn)
 }
 
 /* Congested: what is readable waits in the kernel until the mail has gone. */
-static void conn_hold(struct tf_worker *worker, struct conn *conn)
+static void conn_hold(struct tf_worker *worker, struct tf_worker_conn *conn)
 {
     change_state(worker, conn, HELD);
     watch(worker, conn, blocked(conn));
 }
 
-static void conn_ready(struct tf_worker *worker, struct conn *conn, unsigned ready)
+static void conn_ready(struct tf_worker *worker, struct tf_worker_conn *conn, unsigned ready)
 {
     if (conn->source.state == DRAINING) {
         if (tf_socket_drain(conn->source.loop.fd) != TF_AGAIN) {
@@ -505,7 +496,7 @@ void tf_worker_resume(struct tf_worker *worker)
 {
     struct tf_list_node *node;
     while ((node = tf_list_first(&worker->held))) {
-        struct conn *conn = tf_container_of(node, struct conn, node);
+        struct tf_worker_conn *conn = tf_container_of(node, struct tf_worker_conn, node);
         change_state(worker, conn, OPEN);
         watch(worker, conn, blocked(conn));
     }
@@ -515,7 +506,7 @@ void tf_worker_give_up(struct tf_worker *worker, tf_time now)
 {
     struct tf_list_node *node;
     while ((node = tf_list_first(&worker->ending))) {
-        struct conn *conn = tf_container_of(node, struct conn, node);
+        struct tf_worker_conn *conn = tf_container_of(node, struct tf_worker_conn, node);
         if (conn->deadline > now) {
             return;
         }
@@ -526,7 +517,7 @@ void tf_worker_give_up(struct tf_worker *worker, tf_time now)
 tf_time tf_worker_next_end(const struct tf_worker *worker)
 {
     struct tf_list_node *node = tf_list_first(&worker->ending);
-    return node ? tf_container_of(node, struct conn, node)->deadline : TF_TIME_NEVER;
+    return node ? tf_container_of(node, struct tf_worker_conn, node)->deadline : TF_TIME_NEVER;
 }
 
 void tf_worker_break(struct tf_worker *worker)
@@ -535,7 +526,7 @@ void tf_worker_break(struct tf_worker *worker)
     for (size_t i = 0; i < TF_COUNT(lists); i++) {
         struct tf_list_node *node;
         while ((node = tf_list_first(lists[i]))) {
-            conn_end(worker, tf_container_of(node, struct conn, node), false);
+            conn_end(worker, tf_container_of(node, struct tf_worker_conn, node), false);
         }
     }
 }

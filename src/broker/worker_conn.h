@@ -13,6 +13,16 @@ enum {
                                       `tag` bytes of input, allocated */
 };
 
+/* The whole of a connection's record here. It must stay small: 100,000 idle ones are kept. */
+struct tf_worker_conn {
+    struct tf_worker_source source;
+    struct tf_list_node node; /* worker->open, ->held or ->ending */
+    struct tf_stream *stream; /* NULL while DRAINING */
+    tf_time deadline;         /* of CLOSING and DRAINING */
+};
+
+_Static_assert(sizeof(struct tf_worker_conn) <= 64, "an idle connection is cheap");
+
 /* Deals with one event of the loop. */
 void tf_worker_event(struct tf_worker *worker, const struct tf_loop_event *event);
 

@@ -266,7 +266,13 @@ void tf_bind_owner_release(struct tf_shard *shard, struct tf_bind_owner *owner)
 {
     struct tf_list_node *node;
     while ((node = tf_list_first(&owner->binds))) {
-        end_bind(shard, tf_container_of(node, struct tf_bind, node));
+        struct tf_bind *bind = tf_container_of(node, struct tf_bind, node);
+        uint64_t tag = bind->tag;
+        bool waiting = bind->waiting != 0;
+        end_bind(shard, bind);
+        if (waiting) {
+            owner->bound(owner, tag, TF_CLOSED);
+        }
     }
 }
 

@@ -74,8 +74,9 @@ struct tf_bind;
 struct tf_bind_owner {
     struct tf_list binds;
     /*
-     * The binding stands in every shard, or (`err` TF_NO_MEMORY) does not and has been removed.
-     * Values follow when tf_bind_draw asks for them. Must not release the owner.
+     * The binding stands in every shard, or (`err` TF_NO_MEMORY) does not and has been removed, or
+     * (TF_CLOSED) the owner is released before it is known. Called once for each bind. Values
+     * follow when tf_bind_draw asks for them. Must not release the owner.
      */
     void (*bound)(struct tf_bind_owner *owner, uint64_t tag, enum tf_err err);
 };

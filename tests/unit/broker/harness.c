@@ -42,7 +42,7 @@ static void echo_flood(struct echo_stream *echo, unsigned to)
 {
     struct tf_mail mail = {.type = TF_MAIL_MQTT};
     for (unsigned i = 0; i < ECHO_FLOOD; i++) {
-        assert_int_equal(tf_shard_post(echo->front->shard, to, &mail), TF_OK);
+        assert_true(tf_shard_post(echo->front->shard, to, &mail));
     }
 }
 
@@ -231,10 +231,8 @@ static enum tf_err echo_create(const struct tf_front_context *context, struct tf
     return TF_OK;
 }
 
-const struct tf_front_type echo_front_type = {.name = "echo",
-                                              .scheme = "mqtt",
-                                              .protocol = TF_CONFIG_PROTOCOL_MQTT,
-                                              .create = echo_create};
+const struct tf_front_type echo_front_type = {
+    .name = "echo", .scheme = "mqtt", .protocol = TF_CONFIG_PROTOCOL_MQTT, .create = echo_create};
 
 void echo_resume(struct echo_front *front)
 {
@@ -307,8 +305,8 @@ void harness_start(struct harness *harness, unsigned count, size_t ring)
     atomic_init(&harness->shared.maximum, 1000);
     tf_log_init(&harness->log, &log);
     make_config(&harness->config);
-    harness->office = tf_post_office_new(count, ring, (struct tf_wake){wake, harness},
-                                         &harness->alloc);
+    harness->office =
+        tf_post_office_new(count, ring, (struct tf_wake){wake, harness}, &harness->alloc);
     harness->workers = aligned_alloc(64, count * sizeof(*harness->workers));
     assert_non_null(harness->office);
     assert_non_null(harness->workers);

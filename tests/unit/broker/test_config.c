@@ -39,11 +39,13 @@ static const struct value_row value_rows[] = {
     {"sys_interval 65535", true, FIELD(sys_interval_s), 65535},
     {"sys_interval 65536", false, BAD},
     {"shards 0", true, FIELD(shards), 0},
-    {"shards 256", true, FIELD(shards), 256},
-    {"shards 257", false, BAD},
+    {"shards 64", true, FIELD(shards), 64},
+    {"shards 65", false, BAD},
     {"connect_timeout 0", false, BAD},
     {"connect_timeout 3600", true, FIELD(connect_timeout_s), 3600},
     {"max_topic_levels 1", true, FIELD(max_topic_levels), 1},
+    {"max_topic_levels 128", true, FIELD(max_topic_levels), 128},
+    {"max_topic_levels 129", false, BAD},
     {"max_subscriptions 0", false, BAD},
     /* 0 for no limit, in fields of every width */
     {"max_inflight_messages 0", true, FIELD(max_inflight_messages), 65535},
@@ -148,8 +150,6 @@ static void test_defaults(void **state)
     assert_int_equal(config->max_queued_messages, 1000);
     assert_int_equal(config->max_queued_bytes, 64 << 20);
     assert_int_equal(config->max_subscriptions, 10000);
-    assert_int_equal(config->max_queue_messages, 1000000);
-    assert_int_equal(config->max_queue_bytes, 1 << 30);
     assert_int_equal(config->max_retained_messages, 1000000);
     assert_int_equal(config->max_retained_bytes, 1 << 30);
     assert_int_equal(config->persistent_client_expiration_s, TF_CONFIG_UNLIMITED);
@@ -200,6 +200,24 @@ static void test_first_log_line_replaces_default(void **state)
     assert_int_equal(bench.config.log_types, TF_CONFIG_LOG_DEBUG | TF_CONFIG_LOG_ERROR);
     assert_int_equal(bench.config.log_dests, 0);
     assert_int_equal(bench.report.count, 0);
+    bench_close(&bench);
+}
+
+static void test_longest_text(void **state)
+{
+    char text[100] = "auto_id_prefix ";
+    struct bench bench;
+
+    (void)state;
+    memset(text + 15, 'x', 64);
+    strcpy(text + 15 + 64, "\n");
+    bench_open(&bench);
+    assert_int_equal(bench_parse(&bench, text), TF_OK);
+    assert_int_equal(strlen(bench.config.access.auto_id_prefix), 64);
+    strcpy(text + 15 + 64, "x\n");
+    assert_int_equal(bench_parse(&bench, text), TF_PROTOCOL);
+    assert_non_null(bench_find(&bench, TF_CONFIG_ERROR, "at most 64 bytes"));
+    assert_int_equal(strlen(bench.config.access.auto_id_prefix), 64);
     bench_close(&bench);
 }
 
@@ -702,6 +720,7 @@ int main(void)
         cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_texts_keep_blanks_inside),
         cmocka_unit_test(test_first_log_line_replaces_default),
+        cmocka_unit_test(test_longest_text),
         cmocka_unit_test(test_unknown_key_names_the_nearest),
         cmocka_unit_test(test_several_errors_in_one_run),
         cmocka_unit_test(test_errors_are_bounded),

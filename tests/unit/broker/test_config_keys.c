@@ -1,6 +1,6 @@
 /*
  * The table of keys: every key of mosquitto 2.0 is answered by its name, what cannot be honoured
- * safely refuses to start, --check names what loses data, and the manual has it all.
+ * safely refuses to start, and --check names what loses data.
  */
 #include "unit/broker/test_config.h"
 
@@ -72,7 +72,7 @@ static const struct {
     {'D', "bind_address localhost"},
     {'D', "port 1883"},
     {'D', "listener 1883"},
-    {'D', "bind_interface eth0"},
+    {'E', "bind_interface eth0"},
     {'W', "http_dir /var/www"},
     {'D', "max_connections -1"},
     {'D', "max_qos 2"},
@@ -355,72 +355,7 @@ static void test_nearest_of_a_long_name(void **state)
     assert_false(close);
 }
 
-/* ---- the manual and the report in print ---- */
-
-static char *print_manual(enum tf_config_manual_form form)
-{
-    char *text = NULL;
-    size_t length;
-    FILE *out = open_memstream(&text, &length);
-
-    assert_non_null(out);
-    assert_int_equal(tf_config_manual(out, form), TF_OK);
-    assert_int_equal(fclose(out), 0);
-    return text;
-}
-
-static void test_manual_has_every_key(void **state)
-{
-    static const enum tf_config_manual_form forms[] = {TF_CONFIG_MANUAL_TEXT, TF_CONFIG_MANUAL_ROFF,
-                                                       TF_CONFIG_MANUAL_MARKDOWN};
-
-    (void)state;
-    for (size_t f = 0; f < 3; f++) {
-        char *text = print_manual(forms[f]);
-
-        for (size_t i = 0; i < tf_config_key_count; i++) {
-            char wanted[64];
-
-            snprintf(wanted, sizeof(wanted),
-                     forms[f] == TF_CONFIG_MANUAL_TEXT   ? "\n  %s "
-                     : forms[f] == TF_CONFIG_MANUAL_ROFF ? "\n\\fB%s\\fR "
-                                                         : "\n| `%s` |",
-                     tf_config_keys[i].name);
-            if (!strstr(text, wanted))
-                fail_msg("form %zu: %s is missing", f, tf_config_keys[i].name);
-        }
-        free(text);
-    }
-}
-
-static void test_manual_says_default_and_range(void **state)
-{
-    char *text = print_manual(TF_CONFIG_MANUAL_TEXT);
-
-    (void)state;
-    assert_non_null(strstr(text, "Default: 1048576. Range: 20 to 268435456. Reloadable."));
-    assert_non_null(strstr(text, "Default: no limit."));
-    assert_non_null(strstr(text, "Default: never. Reloadable."));
-    assert_non_null(strstr(text, "Default: any. Takes a restart."));
-    for (const char *line = text; *line;) {
-        size_t length = strcspn(line, "\n");
-
-        assert_true(length <= 100);
-        line += length + (line[length] == '\n');
-    }
-    free(text);
-    text = print_manual(TF_CONFIG_MANUAL_ROFF);
-    for (const char *line = text;
-         *line;) { /* a dot begins a request, and only those that we mean */
-        size_t length = strcspn(line, "\n");
-
-        if (*line == '.')
-            assert_true(strncmp(line, ".TH ", 4) == 0 || strncmp(line, ".SH ", 4) == 0 ||
-                        strncmp(line, ".TP", 3) == 0);
-        line += length + (line[length] == '\n');
-    }
-    free(text);
-}
+/* ---- the report in print ---- */
 
 static void test_report_in_print(void **state)
 {
@@ -466,8 +401,6 @@ int main(void)
         cmocka_unit_test(test_rows_are_sound),
         cmocka_unit_test(test_nearest),
         cmocka_unit_test(test_nearest_of_a_long_name),
-        cmocka_unit_test(test_manual_has_every_key),
-        cmocka_unit_test(test_manual_says_default_and_range),
         cmocka_unit_test(test_report_in_print),
     };
 

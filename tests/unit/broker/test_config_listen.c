@@ -29,7 +29,6 @@ static void test_options_belong_to_the_listener_above(void **state)
                                          "max_topic_alias 0\n"
                                          "protocol mqtt\n"
                                          "socket_domain ipv6\n"
-                                         "bind_interface eth0\n"
                                          "max_connections -1\n"),
                      TF_OK);
     finish(&bench);
@@ -40,13 +39,11 @@ static void test_options_belong_to_the_listener_above(void **state)
     assert_int_equal(listener_at(&bench, 0)->max_qos, 2);
     assert_int_equal(listener_at(&bench, 0)->max_topic_alias, 10);
     assert_int_equal(listener_at(&bench, 0)->domain, TF_CONFIG_DOMAIN_ANY);
-    assert_null(listener_at(&bench, 0)->bind_interface);
     assert_string_equal(listener_at(&bench, 1)->host, "::1");
     assert_int_equal(listener_at(&bench, 1)->max_connections, TF_CONFIG_UNLIMITED);
     assert_int_equal(listener_at(&bench, 1)->max_qos, 1);
     assert_int_equal(listener_at(&bench, 1)->max_topic_alias, 0);
     assert_int_equal(listener_at(&bench, 1)->domain, TF_CONFIG_DOMAIN_IPV6);
-    assert_string_equal(listener_at(&bench, 1)->bind_interface, "eth0");
     assert_int_equal(bench.config.max_keepalive_s, 60);
     bench_close(&bench);
 }
@@ -135,7 +132,6 @@ static void test_default_listener(void **state)
         {"max_connections 10\nlistener 1883\n", 2, true},
         {"max_qos 1\nlistener 1883\n", 2, true},
         {"socket_domain ipv4\nlistener 1883\n", 2, true},
-        {"bind_interface lo\nlistener 1883\n", 2, true},
         {"max_connections -1\nlistener 1883\n", 1, false},
         {"max_qos 2\nlistener 1883\n", 1, false},
         {"protocol mqtt\nlistener 1883\n", 1, false},

@@ -61,7 +61,7 @@ static char *failing_strdup(const char *text)
 #undef strdup
 
 static const struct memory_file files[] = {
-    {"main", "listener 1883 127.0.0.1\nbind_interface lo\nport 1884\nuser u\nuser v\n"
+    {"main", "listener 1883 127.0.0.1\nmax_qos 1\nport 1884\nuser u\nuser v\n"
              "log_dest file /x\nlog_timestamp_format %H\nclientid_prefixes a\nauto_id_prefix b\n"
              "persistence true\ninclude_dir d\n"},
     {"d/a.conf", "listener 1885\nbind_address 127.0.0.1\npid_file /p\n"},

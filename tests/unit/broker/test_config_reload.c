@@ -72,8 +72,8 @@ static void test_differences_are_named(void **state)
         {"shards 2\n", "shards 3\n", "shards", "2", "3", false},
         {"", "log_type debug\nlog_type error\n", "log_type", "error warning notice information",
          "error debug", true},
-        {"", "log_dest none\n", "log_dest", "stderr", "none", true},
-        {"log_dest file /a\n", "log_dest file /b\n", "log_dest", "file /a", "file /b", true},
+        {"", "log_dest none\n", "log_dest", "stderr", "none", false},
+        {"log_dest file /a\n", "log_dest file /b\n", "log_dest", "file /a", "file /b", false},
         {"allow_anonymous true\nlistener 1\n", "allow_anonymous false\nlistener 1\n",
          "allow_anonymous", "true", "false", true},
         {"listener 1\n", "listener 1\nmax_qos 0\n", "max_qos", "2", "0", false},
@@ -126,14 +126,16 @@ static void test_keep_what_cannot_change(void **state)
 
     (void)state;
     pair_open(&pair,
-              "listener 1\nmax_qos 1\nlistener 2\nshards 2\npid_file /a\nallow_anonymous true\n",
+              "listener 1\nmax_qos 1\nlistener 2\nshards 2\npid_file /a\nallow_anonymous true\n"
+              "log_dest file /l\n",
               "listener 1\nmax_qos 0\nlistener 3\nshards 3\npid_file /b\nallow_anonymous false\n"
-              "max_packet_size 4096\nlog_dest file /l\nauto_id_prefix x-\n");
+              "max_packet_size 4096\nlog_dest file /b\nauto_id_prefix x-\nlog_type debug\n");
     assert_int_equal(tf_config_keep(&pair.fresh.config, &pair.running.config), TF_OK);
     assert_int_equal(now->shards, 2);
     assert_string_equal(now->pid_file, "/a");
     assert_int_equal(now->max_packet_size, 4096);
     assert_string_equal(now->log_file, "/l");
+    assert_int_equal(now->log_types, TF_CONFIG_LOG_DEBUG);
     assert_int_equal(now->listener_count, 2);
     assert_int_equal(now->listeners[0].port, 1);
     assert_int_equal(now->listeners[0].max_qos, 1);

@@ -151,9 +151,12 @@ static void holds_back(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(writes_text),       cmocka_unit_test(writes_json),
-        cmocka_unit_test(lets_nobody_forge_a_line), cmocka_unit_test(cuts_what_is_long),
-        cmocka_unit_test(chooses_levels),    cmocka_unit_test(stamps_as_told),
+        cmocka_unit_test(writes_text),
+        cmocka_unit_test(writes_json),
+        cmocka_unit_test(lets_nobody_forge_a_line),
+        cmocka_unit_test(cuts_what_is_long),
+        cmocka_unit_test(chooses_levels),
+        cmocka_unit_test(stamps_as_told),
         cmocka_unit_test(holds_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

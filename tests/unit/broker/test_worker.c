@@ -38,10 +38,8 @@ static void echoes(void **state)
 static unsigned watched(struct tf_list *list)
 {
     struct tf_list_node *node = tf_list_first(list);
-    struct tf_worker_source *source;
     assert_non_null(node);
-    source = (struct tf_worker_source *)(void *)node - 1; /* the record begins with its source */
-    return source->loop.interest;
+    return tf_container_of(node, struct tf_worker_conn, node)->source.loop.interest;
 }
 
 static bool is_blocked(struct harness *harness, void *ctx)

@@ -245,6 +245,27 @@ static void test_bare_forwarder(void **state)
     teardown(&fixture);
 }
 
+/* It gives publishers back what they asked for, always the same packet id. */
+static void test_bare_forwarder_acknowledges(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    setup(&fixture, TF_MQTT_3_1_1, 1, true);
+    struct tf_bytes hello = take(&fixture.publisher);
+    assert_int_equal(hello.length, 18);
+    assert_memory_equal(hello.data, "pub 0 38 40020001\n", 18);
+    take(&fixture.subscriber);
+    feed(&fixture, &fixture.publisher, tf_bytes_str("ok\n"));
+    feed(&fixture, &fixture.subscriber, tf_bytes_str("ok\n"));
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(tf_bench_mqtt_publish(&fixture.world, &fixture.publisher, 1000), TF_OK);
+    assert_int_equal(fixture.publisher.unacked, 2);
+    give_ack(&fixture, &fixture.publisher, 0x40, 1);
+    give_ack(&fixture, &fixture.publisher, 0x40, 1);
+    assert_int_equal(fixture.publisher.unacked, 0);
+    teardown(&fixture);
+}
+
 /* Each of these ends the run with a reason. */
 static void test_refusals(void **state)
 {
@@ -276,9 +297,8 @@ static void test_refusals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_all_handshakes),
-        cmocka_unit_test(test_receive_maximum),
-        cmocka_unit_test(test_bare_forwarder),
+        cmocka_unit_test(test_all_handshakes), cmocka_unit_test(test_receive_maximum),
+        cmocka_unit_test(test_bare_forwarder), cmocka_unit_test(test_bare_forwarder_acknowledges),
         cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

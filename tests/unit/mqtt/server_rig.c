@@ -44,8 +44,8 @@ void rig_connect_again(struct rig *rig)
     size_t size = tf_mqtt_server_size(&rig->config);
 
     assert_true(size > 0);
-    assert_int_equal(
-        tf_mqtt_server_init(&rig->server, malloc(size), size, &rig->config, rig->now), TF_OK);
+    assert_int_equal(tf_mqtt_server_init(&rig->server, malloc(size), size, &rig->config, rig->now),
+                     TF_OK);
     lend(rig);
     check(rig);
 }
@@ -105,7 +105,8 @@ void rig_release(struct rig *rig)
     free(rig->body);
 }
 
-/* --- events -------------------------------------------------------------------------------------------- */
+/* --- events
+ * -------------------------------------------------------------------------------------------- */
 
 static void on_connect(struct rig *rig, const struct tf_mqtt_server_event *event)
 {
@@ -132,7 +133,7 @@ static void on_connect(struct rig *rig, const struct tf_mqtt_server_event *event
     }
     if (rig->assigned)
         accept.assigned_client_id = tf_bytes_str(rig->assigned);
-    assert_int_equal(tf_mqtt_server_accept(rig->server, &accept, rig->now), TF_OK);
+    assert_int_equal(tf_mqtt_server_accept(rig->server, &accept, rig->now), rig->accept_err);
 }
 
 /* A body may come in runs; it is noted when it is whole. */
@@ -158,8 +159,8 @@ static void on_publish(struct rig *rig, const struct tf_mqtt_server_event *event
 {
     const struct tf_mqtt_publish *publish = &event->publish;
     int used = snprintf(rig->publish_head, sizeof rig->publish_head, "PUBLISH %.*s q%u%s%s",
-                        (int)publish->topic.length, (const char *)publish->topic.data,
-                        publish->qos, publish->retain ? " retain" : "", publish->dup ? " dup" : "");
+                        (int)publish->topic.length, (const char *)publish->topic.data, publish->qos,
+                        publish->retain ? " retain" : "", publish->dup ? " dup" : "");
 
     assert_true(used > 0 && (size_t)used < sizeof rig->publish_head);
     rig->publish_qos = publish->qos;
@@ -182,9 +183,9 @@ static void on_subscribe(struct rig *rig, const struct tf_mqtt_server_event *eve
     }
     note(rig, "\n");
     if (!rig->hold_subscribed)
-        assert_int_equal(tf_mqtt_server_subscribed(rig->server, event->packet_id,
-                                                   tf_bytes_of(codes, count)),
-                         TF_OK);
+        assert_int_equal(
+            tf_mqtt_server_subscribed(rig->server, event->packet_id, tf_bytes_of(codes, count)),
+            TF_OK);
 }
 
 static void on_unsubscribe(struct rig *rig, const struct tf_mqtt_server_event *event)
@@ -197,9 +198,9 @@ static void on_unsubscribe(struct rig *rig, const struct tf_mqtt_server_event *e
     for (; tf_mqtt_filter_next(event->unsubscribe.payload, &offset, &filter); count++)
         note(rig, " %.*s", (int)filter.length, (const char *)filter.data);
     note(rig, "\n");
-    assert_int_equal(tf_mqtt_server_unsubscribed(rig->server, event->packet_id,
-                                                 tf_bytes_of(codes, count)),
-                     TF_OK);
+    assert_int_equal(
+        tf_mqtt_server_unsubscribed(rig->server, event->packet_id, tf_bytes_of(codes, count)),
+        TF_OK);
 }
 
 static void on_needs(struct rig *rig, const struct tf_mqtt_server_event *event)
@@ -282,7 +283,8 @@ bool rig_pull(struct rig *rig)
     return any;
 }
 
-/* --- bytes --------------------------------------------------------------------------------------------- */
+/* --- bytes
+ * --------------------------------------------------------------------------------------------- */
 
 /* Sends at most `most` bytes of output; false if there was none. */
 static bool send_some(struct rig *rig, size_t most)
@@ -333,8 +335,8 @@ void rig_send_bytes(struct rig *rig, struct tf_bytes bytes)
         /* An exact copy, so that a sanitizer sees the first byte read too far. */
         uint8_t *copy = malloc(have ? have : 1);
         memcpy(copy, bytes.data + at, have);
-        rig->err = tf_mqtt_server_input(rig->server, tf_bytes_of(copy, have), &used, &need,
-                                        rig->now);
+        rig->err =
+            tf_mqtt_server_input(rig->server, tf_bytes_of(copy, have), &used, &need, rig->now);
         check(rig);
         bool moved = rig_pull(rig);
         memset(copy, 0xdd, have);
@@ -395,7 +397,8 @@ enum tf_err rig_deliver(struct rig *rig, const char *topic, const char *body, ui
     return err;
 }
 
-/* --- what is expected ------------------------------------------------------------------------------------ */
+/* --- what is expected
+ * ------------------------------------------------------------------------------------ */
 
 void rig_expect(struct rig *rig, const char *lines)
 {

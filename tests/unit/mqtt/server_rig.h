@@ -6,10 +6,11 @@
 #ifndef TESTS_MQTT_SERVER_RIG_H
 #define TESTS_MQTT_SERVER_RIG_H
 
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <setjmp.h>
+
 #include <cmocka.h>
 
 #include <trefoil/mqtt_server.h>
@@ -32,7 +33,8 @@ struct rig {
     size_t buffer_size; /* of the lent buffer; 0: as the way says */
 
     /* How events are answered. */
-    uint8_t refuse;         /* CONNECT with this, if not 0 */
+    uint8_t refuse; /* CONNECT with this, if not 0 */
+    enum tf_err accept_err; /* of tf_mqtt_server_accept */
     bool session_present;
     uint32_t expiry_s;      /* in force; UINT32_MAX - 1: as asked for */
     const char *assigned;   /* client id */
@@ -50,10 +52,10 @@ struct rig {
     char publish_head[512];
     uint8_t publish_qos;
     uint16_t publish_id;
-    void *parts[5];      /* PENDING and ALIASES of the connection */
-    size_t needs;        /* NEEDS events so far */
-    enum tf_err err;     /* of the last input */
-    size_t left;         /* bytes of the last input that were not taken */
+    void *parts[5];  /* PENDING and ALIASES of the connection */
+    size_t needs;    /* NEEDS events so far */
+    enum tf_err err; /* of the last input */
+    size_t left;     /* bytes of the last input that were not taken */
 };
 
 /* A rig with the defaults of a broker; `way` comes from the test's state. */
@@ -99,12 +101,12 @@ void rig_handshake(struct rig *rig, unsigned version);
 
 /* A test's entry for each of the four ways; the state is the way. */
 extern enum rig_way rig_ways[4];
-#define RIG_TESTS(test)                                                                            \
-    {#test ", whole", test, NULL, NULL, &rig_ways[0]},                                             \
-        {#test ", bytes", test, NULL, NULL, &rig_ways[1]},                                         \
-        {#test ", split", test, NULL, NULL, &rig_ways[2]},                                         \
-    {                                                                                              \
-        #test ", tiny", test, NULL, NULL, &rig_ways[3]                                             \
+#define RIG_TESTS(test)                                    \
+    {#test ", whole", test, NULL, NULL, &rig_ways[0]},     \
+        {#test ", bytes", test, NULL, NULL, &rig_ways[1]}, \
+        {#test ", split", test, NULL, NULL, &rig_ways[2]}, \
+    {                                                      \
+#test ", tiny", test, NULL, NULL, &rig_ways[3]     \
     }
 
 #endif

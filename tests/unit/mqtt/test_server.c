@@ -62,8 +62,8 @@ static void test_connack_tells(void **state)
     rig.expiry_s = 7;
     rig_connect_again(&rig);
     rig_send(&rig, "10[<MQTT>05 02 003c [11 ffffffff] <>]");
-    rig_expect_output(
-        &rig, "20[00 00 [11 00000007 24 01 25 00 27 00100000 12<auto-1> 2a 00 13 001e]]");
+    rig_expect_output(&rig,
+                      "20[00 00 [11 00000007 24 01 25 00 27 00100000 12<auto-1> 2a 00 13 001e]]");
     assert_int_equal(tf_mqtt_server_deadline(rig.server), rig.now + 45 * TF_SECOND);
     rig_release(&rig);
 }
@@ -75,8 +75,10 @@ static void test_refuse(void **state)
         uint8_t reason;
         const char *output;
     } rows[] = {
-        {5, 0x87, "20[00 87 [1f <Not authorized>]]"}, {4, 0x87, "20[00 05]"},
-        {4, 0x86, "20[00 04]"},                       {4, 0x88, "20[00 03]"},
+        {5, 0x87, "20[00 87 [1f <Not authorized>]]"},
+        {4, 0x87, "20[00 05]"},
+        {4, 0x86, "20[00 04]"},
+        {4, 0x88, "20[00 03]"},
         {4, 0x9d, ""}, /* no return code says this */
     };
 
@@ -433,10 +435,10 @@ static void test_payload_format(void **state)
         const char *payload;
         bool valid;
     } rows[] = {
-        {"'plain'", true},   {"c3a4", true},     {"e282ac", true}, {"f09f9880", true},
-        {"00", true},        {"ff", false},      {"c3", false},    {"c0af", false},
-        {"eda080", false},   {"e08080", false},  {"f4908080", false}, {"f0808080", false},
-        {"f48fbfbf", true},  {"ee8080", true},   {"80", false},    {"e282", false},
+        {"'plain'", true},  {"c3a4", true},    {"e282ac", true},    {"f09f9880", true},
+        {"00", true},       {"ff", false},     {"c3", false},       {"c0af", false},
+        {"eda080", false},  {"e08080", false}, {"f4908080", false}, {"f0808080", false},
+        {"f48fbfbf", true}, {"ee8080", true},  {"80", false},       {"e282", false},
     };
 
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -557,8 +559,11 @@ static void test_no_memory(void **state)
 static void test_size(void **state)
 {
     struct tf_mqtt_server_config config = {
-        .max_packet_size = 1024, .max_connect_size = 1024, .receive_maximum = 1,
-        .max_in_flight = 1,      .maximum_qos = 2,
+        .max_packet_size = 1024,
+        .max_connect_size = 1024,
+        .receive_maximum = 1,
+        .max_in_flight = 1,
+        .maximum_qos = 2,
     };
     struct tf_mqtt_server *server = NULL;
     uint64_t memory[64];

@@ -1,7 +1,7 @@
 /*
  * The golden vectors, tests/vectors/mqtt-PACKET.txt: each is read and compared with its lines,
- * written again and compared with its bytes, and cut at every length. See tests/vectors/README-mqtt.md
- * for the form of the files.
+ * written again and compared with its bytes, and cut at every length. See
+ * tests/vectors/README-mqtt.md for the form of the files.
  */
 #include "packet_text.h"
 

@@ -1,0 +1,230 @@
+/*
+ * The tables of a session: against a plain model, with random steps.
+ */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/random.h"
+#include "mqtt/session.h"
+
+static void give_sent(struct tf_mqtt_session *session, uint16_t capacity)
+{
+    size_t size = tf_mqtt_session_sent_size(capacity);
+    void *old;
+
+    assert_int_equal(tf_mqtt_session_give_sent(session, malloc(size), size, &old), TF_OK);
+    free(old);
+}
+
+static void give_received(struct tf_mqtt_session *session, uint16_t capacity)
+{
+    size_t size = tf_mqtt_session_received_size(capacity);
+    void *old;
+
+    assert_int_equal(tf_mqtt_session_give_received(session, malloc(size), size, &old), TF_OK);
+    free(old);
+}
+
+static void test_sent_order(void **state)
+{
+    struct tf_mqtt_session session;
+    enum tf_mqtt_sent_state sent_state;
+    uint32_t cursor = 0;
+    uint64_t handle;
+
+    (void)state;
+    tf_mqtt_session_init(&session);
+    assert_true(tf_mqtt_session_sent_full(&session));
+    assert_null(tf_mqtt_session_sent(&session, 1));
+    give_sent(&session, 3);
+    for (uint64_t i = 1; i <= 3; i++)
+        assert_int_equal(tf_mqtt_session_sent_add(&session, i, TF_MQTT_SENT_PUBACK), i);
+    assert_true(tf_mqtt_session_sent_full(&session));
+    tf_mqtt_session_sent_remove(&session, 2);
+    /* The id is used again, but it is the youngest now. */
+    assert_int_equal(tf_mqtt_session_sent_add(&session, 20, TF_MQTT_SENT_PUBREC), 2);
+    give_sent(&session, 5);
+    assert_int_equal(tf_mqtt_session_sent_add(&session, 4, TF_MQTT_SENT_PUBACK), 4);
+    const uint64_t order[] = {1, 3, 20, 4};
+    for (size_t i = 0; i < 4; i++) {
+        assert_true(tf_mqtt_session_sent_next(&session, &cursor, &handle, &sent_state));
+        assert_int_equal(handle, order[i]);
+        assert_int_equal(sent_state, handle == 20 ? TF_MQTT_SENT_PUBREC : TF_MQTT_SENT_PUBACK);
+    }
+    assert_false(tf_mqtt_session_sent_next(&session, &cursor, &handle, &sent_state));
+    assert_true(tf_mqtt_session_check(&session));
+    assert_null(tf_mqtt_session_take_sent(&session));
+    for (uint16_t id = 1; id <= 4; id++)
+        tf_mqtt_session_sent_remove(&session, id);
+    void *memory = tf_mqtt_session_take_sent(&session);
+    assert_non_null(memory);
+    free(memory);
+    assert_true(tf_mqtt_session_check(&session));
+    assert_true(tf_mqtt_session_sent_full(&session));
+}
+
+static void test_sent_random(void **state)
+{
+    enum { MOST = 64 };
+    struct tf_mqtt_session session;
+    uint64_t seed = 7, next = 1, handles[MOST + 1] = {0};
+    uint16_t order[MOST], count = 0;
+
+    (void)state;
+    tf_mqtt_session_init(&session);
+    give_sent(&session, 1);
+    for (int step = 0; step < 20000; step++) {
+        if (count < MOST && tf_random_split(&seed) % 2) {
+            if (tf_mqtt_session_sent_full(&session))
+                give_sent(&session, (uint16_t)(session.sent_capacity * 2));
+            uint16_t id = tf_mqtt_session_sent_add(&session, next, TF_MQTT_SENT_PUBACK);
+            assert_in_range(id, 1, MOST);
+            assert_int_equal(handles[id], 0);
+            handles[id] = next++;
+            order[count++] = id;
+        } else if (count > 0) {
+            size_t at = tf_random_split(&seed) % count;
+            uint16_t id = order[at];
+            assert_int_equal(tf_mqtt_session_sent(&session, id)->handle, handles[id]);
+            tf_mqtt_session_sent_remove(&session, id);
+            assert_null(tf_mqtt_session_sent(&session, id));
+            handles[id] = 0;
+            memmove(order + at, order + at + 1, (count - at - 1) * sizeof *order);
+            count--;
+        }
+        assert_true(tf_mqtt_session_check(&session));
+        uint16_t id = session.sent_first;
+        for (uint16_t i = 0; i < count; i++, id = session.sent[id - 1].next)
+            assert_int_equal(id, order[i]);
+        assert_int_equal(id, 0);
+    }
+    free(session.sent);
+}
+
+static void test_sent_misuse(void **state)
+{
+    struct tf_mqtt_session session;
+    char memory[64];
+    void *old = &session;
+
+    (void)state;
+    tf_mqtt_session_init(&session);
+    assert_int_equal(tf_mqtt_session_give_sent(&session, memory, 0, &old), TF_MISUSE);
+    assert_int_equal(tf_mqtt_session_give_sent(&session, NULL, 64, &old), TF_MISUSE);
+    give_sent(&session, 4);
+    assert_int_equal(
+        tf_mqtt_session_give_sent(&session, memory, tf_mqtt_session_sent_size(3), &old),
+        TF_MISUSE);
+    assert_ptr_equal(old, &session);
+    free(tf_mqtt_session_take_sent(&session));
+}
+
+/* Every id at once: the largest table is not sparse, and still every id is found. */
+static void test_sent_all(void **state)
+{
+    struct tf_mqtt_session session;
+
+    (void)state;
+    tf_mqtt_session_init(&session);
+    give_sent(&session, 65535);
+    for (uint32_t i = 1; i <= 65535; i++)
+        assert_int_equal(tf_mqtt_session_sent_add(&session, i, TF_MQTT_SENT_PUBACK), i);
+    assert_true(tf_mqtt_session_sent_full(&session));
+    assert_true(tf_mqtt_session_check(&session));
+    for (uint32_t i = 65535; i >= 1; i--)
+        tf_mqtt_session_sent_remove(&session, (uint16_t)i);
+    assert_true(tf_mqtt_session_check(&session));
+    free(tf_mqtt_session_take_sent(&session));
+}
+
+static void test_received_random(void **state)
+{
+    struct tf_mqtt_session session;
+    uint8_t *model = calloc(65536, 1);
+    uint64_t seed = 3;
+
+    (void)state;
+    tf_mqtt_session_init(&session);
+    assert_true(tf_mqtt_session_received_full(&session));
+    assert_null(tf_mqtt_session_received(&session, 5));
+    for (int step = 0; step < 20000; step++) {
+        /* Few distinct low bits, so that probes run into each other and around the end. */
+        uint16_t id = (uint16_t)((tf_random_split(&seed) % 40) * 1024 +
+                                 (tf_random_split(&seed) % 3 ? 1023 : 5));
+        struct tf_mqtt_received *entry = tf_mqtt_session_received(&session, id);
+        assert_int_equal(entry != NULL, model[id]);
+        if (!entry) {
+            if (tf_mqtt_session_received_full(&session))
+                give_received(&session, (uint16_t)(session.received_count * 2 + 1));
+            entry = tf_mqtt_session_received_add(&session, id);
+            assert_int_equal(entry->packet_id, id);
+            assert_int_equal(entry->state, TF_MQTT_RECEIVED_PENDING);
+        } else {
+            tf_mqtt_session_received_remove(&session, entry);
+        }
+        model[id] = !model[id];
+        assert_true(tf_mqtt_session_check(&session));
+    }
+    free(session.received);
+    free(model);
+}
+
+static void test_received_all(void **state)
+{
+    struct tf_mqtt_session session;
+
+    (void)state;
+    tf_mqtt_session_init(&session);
+    give_received(&session, 32768);
+    for (uint32_t id = 1; id <= 65535; id++)
+        assert_non_null(tf_mqtt_session_received_add(&session, (uint16_t)id));
+    assert_true(tf_mqtt_session_received_full(&session));
+    assert_true(tf_mqtt_session_check(&session));
+    assert_null(tf_mqtt_session_take_received(&session));
+    for (uint32_t id = 1; id <= 65535; id++)
+        tf_mqtt_session_received_remove(&session,
+                                        tf_mqtt_session_received(&session, (uint16_t)id));
+    assert_int_equal(session.received_count, 0);
+    free(tf_mqtt_session_take_received(&session));
+}
+
+static void test_published(void **state)
+{
+    struct tf_mqtt_session session;
+
+    (void)state;
+    tf_mqtt_session_init(&session);
+    tf_mqtt_session_published(&session, 1, 0);
+    give_received(&session, 4);
+    (void)tf_mqtt_session_received_add(&session, 1);
+    (void)tf_mqtt_session_received_add(&session, 2);
+    tf_mqtt_session_published(&session, 1, 0x10);
+    tf_mqtt_session_published(&session, 1, 0x87); /* too late: it is accepted */
+    tf_mqtt_session_published(&session, 2, 0x87);
+    assert_int_equal(tf_mqtt_session_received(&session, 1)->state, TF_MQTT_RECEIVED_DONE);
+    assert_null(tf_mqtt_session_received(&session, 2));
+    tf_mqtt_session_received(&session, 1)->state = TF_MQTT_RECEIVED_RELEASED;
+    tf_mqtt_session_received(&session, 1)->counted = true;
+    tf_mqtt_session_reconnect(&session);
+    assert_int_equal(tf_mqtt_session_received(&session, 1)->state, TF_MQTT_RECEIVED_DONE);
+    assert_false(tf_mqtt_session_received(&session, 1)->counted);
+    free(session.received);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_sent_order),      cmocka_unit_test(test_sent_random),
+        cmocka_unit_test(test_sent_misuse),     cmocka_unit_test(test_sent_all),
+        cmocka_unit_test(test_received_random), cmocka_unit_test(test_received_all),
+        cmocka_unit_test(test_published),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
