@@ -33,11 +33,16 @@ enum tf_mqtt_sent_state {
     TF_MQTT_SENT_PUBACK,  /* PUBLISH at QoS 1 went out */
     TF_MQTT_SENT_PUBREC,  /* PUBLISH at QoS 2 went out */
     TF_MQTT_SENT_RELEASE, /* PUBREC came; the caller has not released it yet */
-    TF_MQTT_SENT_PUBCOMP  /* PUBREL went out */
+    TF_MQTT_SENT_PUBCOMP, /* PUBREL went out */
+    TF_MQTT_SENT_SUBACK,  /* SUBSCRIBE of a client went out: of its connection only */
+    TF_MQTT_SENT_UNSUBACK /* UNSUBSCRIBE likewise */
 };
 
 /* Starts an empty session without tables. */
 void tf_mqtt_session_init(struct tf_mqtt_session *session);
+
+/* Forgets all deliveries; the tables stay. No connection may have the session. */
+void tf_mqtt_session_clear(struct tf_mqtt_session *session);
 
 /* Bytes of an outbound table for `capacity` ids (1 to 65,535). */
 size_t tf_mqtt_session_sent_size(uint16_t capacity);

@@ -28,8 +28,8 @@ SYSTEM_HEADERS = {
     "amqp": FREESTANDING,
     "store": CORE,
     "route": CORE,
-    "broker": HOSTED,
-    "cli": HOSTED | {"getopt.h"},
+    "broker": HOSTED | {"jansson.h"},
+    "cli": HOSTED | {"getopt.h", "jansson.h"},
 }
 # What <stdlib.h> has that would give the core surroundings of its own.
 NOT_IN_CORE = re.compile(r"\b(abort|exit|_Exit|quick_exit|getenv|rand|srand|system)\s*\(")

@@ -126,7 +126,7 @@ static void on_drain(struct tf_front *base)
     front->draining = true;
     for (; node; node = tf_list_next(&front->conns, node)) {
         tf_mqtt_front_conn_end(tf_container_of(node, struct mqtt_conn, in_front),
-                      TF_MQTT_SERVER_SHUTTING_DOWN);
+                               TF_MQTT_SERVER_SHUTTING_DOWN);
     }
 }
 

@@ -418,7 +418,8 @@ static const struct tf_stream_ops ops = {.input = on_input,
                                          .detach = on_detach,
                                          .close = on_close};
 
-struct tf_stream *tf_mqtt_front_conn_open(struct mqtt_front *front, unsigned listener, struct tf_bytes peer)
+struct tf_stream *tf_mqtt_front_conn_open(struct mqtt_front *front, unsigned listener,
+                                          struct tf_bytes peer)
 {
     size_t size = sizeof(struct mqtt_conn) + front->machine_size;
     struct mqtt_conn *conn = tf_mqtt_front_alloc(front, size);
@@ -426,8 +427,8 @@ struct tf_stream *tf_mqtt_front_conn_open(struct mqtt_front *front, unsigned lis
         return NULL;
     }
     memset(conn, 0, sizeof(*conn));
-    if (tf_mqtt_server_init(&conn->server, conn + 1, front->machine_size,
-                            &front->servers[listener], mqtt_now(front))) {
+    if (tf_mqtt_server_init(&conn->server, conn + 1, front->machine_size, &front->servers[listener],
+                            mqtt_now(front))) {
         tf_mqtt_front_free(front, conn, size);
         return NULL;
     }

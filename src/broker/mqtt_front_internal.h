@@ -9,8 +9,9 @@
  *   mqtt_front_sys.c        sessions and connections as addresses under $SYS
  *
  * Ownership. The front owns sessions and knows its connections; the transport's owner frees a
- * connection by closing its stream. `session->conn` and `conn->session` point at each other, or both
- * are NULL: on take-over the old connection loses its session and lives on until it is flushed.
+ * connection by closing its stream. `session->conn` and `conn->session` point at each other, or
+ * both are NULL: on take-over the old connection loses its session and lives on until it is
+ * flushed.
  */
 #ifndef TF_BROKER_MQTT_FRONT_INTERNAL_H
 #define TF_BROKER_MQTT_FRONT_INTERNAL_H
@@ -22,10 +23,10 @@
 
 #include <trefoil/mqtt_server.h>
 
-#define MQTT_BUFFER_SIZE 16384u  /* lent for output */
-#define MQTT_BUFFERS_KEPT 256u   /* that a front keeps for reuse */
+#define MQTT_BUFFER_SIZE 16384u   /* lent for output */
+#define MQTT_BUFFERS_KEPT 256u    /* that a front keeps for reuse */
 #define MQTT_REFERENCE_FROM 1024u /* bodies from here on go out by reference */
-#define MQTT_BODY_RUN 65536u     /* PUBLISH above this comes in runs */
+#define MQTT_BODY_RUN 65536u      /* PUBLISH above this comes in runs */
 
 struct mqtt_front;
 struct mqtt_session;
@@ -47,9 +48,9 @@ struct mqtt_conn {
     struct tf_mqtt_server *server;
     struct mqtt_session *session;
     struct mqtt_timer timer;
-    struct tf_list subscribes; /* SUBSCRIBEs not yet answered */
-    uint8_t *buffer;           /* lent to the machine; NULL: none */
-    uint8_t *input;            /* bytes that wait for more, or for the machine */
+    struct tf_list subscribes;   /* SUBSCRIBEs not yet answered */
+    uint8_t *buffer;             /* lent to the machine; NULL: none */
+    uint8_t *input;              /* bytes that wait for more, or for the machine */
     struct tf_entry *resending;  /* the delivery at which a resumption is; NULL: none */
     struct tf_message *incoming; /* a message whose body comes in runs */
     uint32_t buffer_size;
@@ -73,14 +74,14 @@ struct mqtt_session {
     struct tf_bind_owner binds;
     struct mqtt_timer timer; /* the earlier of will and expiry */
     struct mqtt_front *front;
-    struct mqtt_conn *conn;   /* NULL: away */
-    struct tf_message *will;  /* NULL: none */
-    tf_time will_at;          /* while away */
-    tf_time expires_at;       /* while away */
+    struct mqtt_conn *conn;  /* NULL: away */
+    struct tf_message *will; /* NULL: none */
+    tf_time will_at;         /* while away */
+    tf_time expires_at;      /* while away */
     uint32_t expiry_s;
     uint32_t will_delay_s;
     uint32_t will_expiry_s; /* UINT32_MAX: none */
-    uint32_t generation;      /* of its connection: counts them */
+    uint32_t generation;    /* of its connection: counts them */
     uint32_t id_length;
     uint8_t id[];
 };
@@ -126,7 +127,7 @@ void tf_mqtt_front_part_free(struct mqtt_front *front, void *part);
 
 /* A new connection's stream; NULL: no memory. */
 struct tf_stream *tf_mqtt_front_conn_open(struct mqtt_front *front, unsigned listener,
-                                 struct tf_bytes peer);
+                                          struct tf_bytes peer);
 
 /* Lends the machine a buffer, at least of `size` bytes. False: no memory. */
 bool tf_mqtt_front_conn_lend(struct mqtt_conn *conn, size_t size);
@@ -155,7 +156,7 @@ void tf_mqtt_front_conn_log(struct mqtt_conn *conn, enum tf_log_level level, con
 
 /* Answers CONNECT. False: the connection belongs to another shard, stream.move_to tells which. */
 bool tf_mqtt_front_session_connect(struct mqtt_conn *conn, const struct tf_mqtt_connect *connect,
-                          uint32_t expiry_s);
+                                   uint32_t expiry_s);
 
 /* The client has said goodbye. */
 void tf_mqtt_front_session_disconnect(struct mqtt_conn *conn, uint8_t reason, uint32_t expiry_s);
@@ -188,7 +189,7 @@ void tf_mqtt_front_on_body(struct mqtt_conn *conn, const struct tf_mqtt_server_e
 
 /* For tf_ticket_owner.done. */
 void tf_mqtt_front_publish_done(struct tf_ticket_owner *owner, uint64_t tag,
-                       const struct tf_published *result);
+                                const struct tf_published *result);
 
 /* For tf_consumer_ops.deliver. */
 enum tf_err tf_mqtt_front_deliver(struct tf_consumer *consumer, const struct tf_delivery *delivery);
@@ -199,13 +200,13 @@ void tf_mqtt_front_resend(struct mqtt_conn *conn);
 /* Fills what properties say of a message; `encoded` is left with those that every receiver gets,
  * in the front's scratch if something had to go. False: no memory. */
 bool tf_mqtt_front_envelope_read(struct mqtt_front *front, struct tf_bytes properties,
-                        struct tf_envelope *ret, uint32_t *ret_expiry_s);
+                                 struct tf_envelope *ret, uint32_t *ret_expiry_s);
 
 /* True for addresses that clients may publish to. */
 bool tf_mqtt_front_address_open(const struct mqtt_front *front, struct tf_bytes address);
 
 /* mqtt_sys.c: for tf_front_ops.virtual_next */
 struct tf_message *tf_mqtt_front_virtual_next(struct tf_front *front, struct tf_bytes filter,
-                                     struct tf_bytes last);
+                                              struct tf_bytes last);
 
 #endif

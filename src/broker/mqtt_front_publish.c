@@ -13,8 +13,7 @@ static uint64_t make_tag(const struct mqtt_session *session, uint8_t qos, uint16
 
 static bool begins_with(struct tf_bytes text, struct tf_bytes head)
 {
-    return text.length >= head.length &&
-           tf_bytes_equal(head, tf_bytes_of(text.data, head.length));
+    return text.length >= head.length && tf_bytes_equal(head, tf_bytes_of(text.data, head.length));
 }
 
 bool tf_mqtt_front_address_open(const struct mqtt_front *front, struct tf_bytes address)
@@ -66,7 +65,7 @@ static struct tf_bytes strip(struct mqtt_front *front, struct tf_bytes propertie
 }
 
 bool tf_mqtt_front_envelope_read(struct mqtt_front *front, struct tf_bytes properties,
-                        struct tf_envelope *ret, uint32_t *ret_expiry_s)
+                                 struct tf_envelope *ret, uint32_t *ret_expiry_s)
 {
     struct tf_mqtt_property_cursor cursor = {properties, 0};
     struct tf_mqtt_property property;
@@ -103,9 +102,9 @@ bool tf_mqtt_front_envelope_read(struct mqtt_front *front, struct tf_bytes prope
 /* The reason code for what became of a publication. */
 static uint8_t reason_of(const struct tf_published *result)
 {
-    return result->refused         ? TF_MQTT_QUOTA_EXCEEDED
+    return result->refused        ? TF_MQTT_QUOTA_EXCEEDED
            : result->matched == 0 ? TF_MQTT_NO_MATCHING_SUBSCRIBERS
-                                   : TF_MQTT_SUCCESS;
+                                  : TF_MQTT_SUCCESS;
 }
 
 static void acknowledge(struct mqtt_conn *conn, uint16_t packet_id, uint8_t reason)
@@ -123,9 +122,8 @@ static void publish(struct mqtt_conn *conn, struct tf_publication *publication, 
     struct mqtt_front *front = conn->front;
     struct mqtt_session *session = conn->session;
     struct tf_published result;
-    enum tf_err err =
-        tf_shard_publish(front->shard, publication, qos ? &session->tickets : NULL,
-                         qos ? make_tag(session, qos, packet_id) : 0, &result);
+    enum tf_err err = tf_shard_publish(front->shard, publication, qos ? &session->tickets : NULL,
+                                       qos ? make_tag(session, qos, packet_id) : 0, &result);
     if (err == TF_NO_MEMORY) {
         front->front.counters.publish_dropped++;
         result = (struct tf_published){.refused = true};
@@ -136,7 +134,7 @@ static void publish(struct mqtt_conn *conn, struct tf_publication *publication, 
 }
 
 void tf_mqtt_front_publish_done(struct tf_ticket_owner *owner, uint64_t tag,
-                       const struct tf_published *result)
+                                const struct tf_published *result)
 {
     struct mqtt_session *session = tf_container_of(owner, struct mqtt_session, tickets);
     uint16_t packet_id = (uint16_t)tag;
@@ -182,7 +180,8 @@ void tf_mqtt_front_on_publish(struct mqtt_conn *conn, const struct tf_mqtt_serve
     counters->publish_bytes_received += length;
     uint8_t reason = refusal(conn, packet, length);
     if (!reason && packet->properties.length) {
-        if (!tf_mqtt_front_envelope_read(front, packet->properties, &publication.envelope, &expiry_s)) {
+        if (!tf_mqtt_front_envelope_read(front, packet->properties, &publication.envelope,
+                                         &expiry_s)) {
             reason = TF_MQTT_QUOTA_EXCEEDED;
         } else if (expiry_s != UINT32_MAX) {
             publication.envelope.expires = tf_time_add(mqtt_now(front), expiry_s * TF_SECOND);
@@ -271,8 +270,9 @@ static enum tf_err send(struct mqtt_conn *conn, const struct tf_mqtt_delivery *o
     if (err == TF_NO_MEMORY) {
         size_t room = room_for(publication, out->subscription_id_count) +
                       (out->owner ? 0 : tf_publication_length(publication));
-        err = tf_mqtt_front_conn_lend(conn, room) ? tf_mqtt_server_deliver(conn->server, out, ret_borrowed)
-                                         : TF_AGAIN;
+        err = tf_mqtt_front_conn_lend(conn, room)
+                  ? tf_mqtt_server_deliver(conn->server, out, ret_borrowed)
+                  : TF_AGAIN;
     }
     return err;
 }

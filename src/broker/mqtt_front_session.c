@@ -67,8 +67,8 @@ static void publish_will(struct mqtt_session *session)
     struct tf_published result;
     struct tf_envelope *envelope = &will->publication.envelope;
     if (session->will_expiry_s != UINT32_MAX) {
-        envelope->expires = tf_time_add(mqtt_now(session->front),
-                                        session->will_expiry_s * TF_SECOND);
+        envelope->expires =
+            tf_time_add(mqtt_now(session->front), session->will_expiry_s * TF_SECOND);
     }
     if (tf_shard_publish(session->front->shard, &will->publication, NULL, 0, &result)) {
         session->front->front.counters.publish_dropped++;
@@ -113,8 +113,8 @@ static void part(struct mqtt_session *session)
 
 static void arm(struct mqtt_session *session)
 {
-    tf_time next = session->will ? TF_MIN(session->will_at, session->expires_at)
-                                 : session->expires_at;
+    tf_time next =
+        session->will ? TF_MIN(session->will_at, session->expires_at) : session->expires_at;
     tf_timers_arm(&session->front->shard->timers, &session->timer.timer, next);
 }
 
@@ -236,8 +236,7 @@ static enum tf_err make_will(struct mqtt_front *front, const struct tf_mqtt_conn
         .envelope = envelope, .body = &will->payload, .body_count = 1};
     session->will = tf_publication_keep(&publication, front->shard->config.alloc);
     tf_publication_release(&publication);
-    session->will_delay_s =
-        tf_mqtt_property_number(will->properties, TF_MQTT_WILL_DELAY, 0);
+    session->will_delay_s = tf_mqtt_property_number(will->properties, TF_MQTT_WILL_DELAY, 0);
     return session->will ? TF_OK : TF_NO_MEMORY;
 }
 
@@ -302,8 +301,7 @@ static void attach(struct mqtt_conn *conn, struct mqtt_session *session)
     front->front.counters.connected++;
     front->front.counters.connects++;
     tf_timers_cancel(&front->shard->timers, &session->timer.timer);
-    tf_timers_arm(&front->shard->timers, &conn->timer.timer,
-                  tf_mqtt_server_deadline(conn->server));
+    tf_timers_arm(&front->shard->timers, &conn->timer.timer, tf_mqtt_server_deadline(conn->server));
     tf_consumer_attach(&session->consumer, &session->queue);
     tf_mqtt_front_conn_touch(conn);
     tf_mqtt_front_conn_log(conn, TF_LOG_INFO, "connected");
@@ -318,7 +316,7 @@ static void refuse(struct mqtt_conn *conn, uint8_t reason)
 }
 
 bool tf_mqtt_front_session_connect(struct mqtt_conn *conn, const struct tf_mqtt_connect *connect,
-                          uint32_t expiry_s)
+                                   uint32_t expiry_s)
 {
     struct mqtt_front *front = conn->front;
     struct tf_bytes id = connect->client_id;

@@ -29,7 +29,7 @@ static void free_subscribe(struct mqtt_subscribe *subscribe)
 {
     tf_list_unlink(&subscribe->in_conn);
     tf_mqtt_front_free(subscribe->front, subscribe,
-              sizeof(*subscribe) + subscribe->count * sizeof(subscribe->waits[0]));
+                       sizeof(*subscribe) + subscribe->count * sizeof(subscribe->waits[0]));
 }
 
 static size_t count_filters(struct tf_bytes payload)
@@ -45,8 +45,7 @@ static size_t count_filters(struct tf_bytes payload)
 static bool begins_with(struct tf_bytes text, const char *start)
 {
     struct tf_bytes head = tf_bytes_str(start);
-    return text.length >= head.length &&
-           tf_bytes_equal(head, tf_bytes_of(text.data, head.length));
+    return text.length >= head.length && tf_bytes_equal(head, tf_bytes_of(text.data, head.length));
 }
 
 /* Why a filter is not granted; 0: it is. */
@@ -89,12 +88,11 @@ static void bind_filter(struct mqtt_conn *conn, const struct tf_mqtt_subscriptio
     struct mqtt_session *session = conn->session;
     uint8_t max_qos = front->servers[conn->listener].maximum_qos;
     bool existing = tf_shard_binding(front->shard, &session->queue, wanted->filter) != NULL;
-    struct tf_binding_options options = {
-        .subscription_id = id,
-        .qos = TF_MIN(wanted->qos, max_qos),
-        .upgrade = front->context.config->upgrade_outgoing_qos,
-        .no_local = wanted->no_local,
-        .retain_as_published = wanted->retain_as_published};
+    struct tf_binding_options options = {.subscription_id = id,
+                                         .qos = TF_MIN(wanted->qos, max_qos),
+                                         .upgrade = front->context.config->upgrade_outgoing_qos,
+                                         .no_local = wanted->no_local,
+                                         .retain_as_published = wanted->retain_as_published};
     wait->reason = refusal(conn, wanted->filter, existing);
     if (wait->reason) {
         wait->subscribe->waiting--;

@@ -14,8 +14,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define NAME_MAX_BYTES (3u * 65535u) /* a client id, every byte encoded */
-
 struct collection {
     const char *prefix;
     json_t *(*describe)(const struct mqtt_session *session);
@@ -56,9 +54,10 @@ static json_t *describe_connection(const struct mqtt_session *session)
     json_t *object = json_object();
     json_object_set_new(object, "client", client_of(session));
     json_object_set_new(object, "protocol", json_string("mqtt"));
-    json_object_set_new(object, "version", json_string(version == TF_MQTT_5       ? "5.0"
-                                                       : version == TF_MQTT_3_1_1 ? "3.1.1"
-                                                                                  : "3.1"));
+    json_object_set_new(object, "version",
+                        json_string(version == TF_MQTT_5       ? "5.0"
+                                    : version == TF_MQTT_3_1_1 ? "3.1.1"
+                                                               : "3.1"));
     json_object_set_new(object, "peer", json_string(conn->peer));
     json_object_set_new(object, "listener", json_integer(conn->listener));
     json_object_set_new(object, "shard", json_integer(session->front->shard->config.number));
@@ -98,8 +97,7 @@ static const struct collection collections[] = {
 static bool plain(uint8_t byte)
 {
     return (byte >= '0' && byte <= '9') || (byte >= 'A' && byte <= 'Z') ||
-           (byte >= 'a' && byte <= 'z') || byte == '-' || byte == '_' || byte == '.' ||
-           byte == '~';
+           (byte >= 'a' && byte <= 'z') || byte == '-' || byte == '_' || byte == '.' || byte == '~';
 }
 
 /* prefix and percent-encoded name (RFC 3986 2.1), malloc; the length in *ret_length. */
@@ -136,17 +134,16 @@ static struct tf_message *make_message(struct mqtt_front *front, struct tf_bytes
         return NULL;
     }
     struct tf_bytes body = tf_bytes_str(text);
-    struct tf_publication publication = {.envelope = {.address = address,
-                                                      .content_type =
-                                                          tf_bytes_str("application/json"),
-                                                      .expires = TF_TIME_NEVER,
-                                                      .origin = TF_PROTOCOL_SYSTEM,
-                                                      .payload_format = TF_PAYLOAD_TEXT,
-                                                      .retain = true},
-                                         .body = &body,
-                                         .body_count = 1};
-    struct tf_message *message =
-        tf_publication_keep(&publication, front->shard->config.alloc);
+    struct tf_publication publication = {
+        .envelope = {.address = address,
+                     .content_type = tf_bytes_str("application/json"),
+                     .expires = TF_TIME_NEVER,
+                     .origin = TF_PROTOCOL_SYSTEM,
+                     .payload_format = TF_PAYLOAD_TEXT,
+                     .retain = true},
+        .body = &body,
+        .body_count = 1};
+    struct tf_message *message = tf_publication_keep(&publication, front->shard->config.alloc);
     tf_publication_release(&publication);
     free(text);
     return message;
@@ -185,22 +182,21 @@ static struct tf_tree_node *start(struct mqtt_front *front, struct tf_bytes pref
     if (!name) {
         return NULL;
     }
-    struct tf_tree_node *node = tf_tree_seek_after(
-        &front->sessions, tf_bytes_of(name, decode_name(encoded, name)));
+    struct tf_tree_node *node =
+        tf_tree_seek_after(&front->sessions, tf_bytes_of(name, decode_name(encoded, name)));
     free(name);
     return node;
 }
 
 struct tf_message *tf_mqtt_front_virtual_next(struct tf_front *base, struct tf_bytes filter,
-                                     struct tf_bytes last)
+                                              struct tf_bytes last)
 {
     struct mqtt_front *front = tf_container_of(base, struct mqtt_front, front);
     for (size_t i = 0; i < TF_COUNT(collections); i++) {
         struct tf_bytes prefix = tf_bytes_str(collections[i].prefix);
         struct tf_tree_node *node = start(front, prefix, last);
         for (; node; node = tf_tree_next(node)) {
-            const struct mqtt_session *session =
-                tf_container_of(node, struct mqtt_session, by_id);
+            const struct mqtt_session *session = tf_container_of(node, struct mqtt_session, by_id);
             size_t length;
             char *address = make_address(collections[i].prefix, node->key, &length);
             struct tf_message *message = NULL;

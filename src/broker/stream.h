@@ -4,10 +4,10 @@
  * The worker (or the simulator) owns the transport: it feeds input, takes output and closes. The
  * front owns the protocol: it never sees a socket. A stream belongs to one shard at a time.
  *
- * Call protocol: `open` gives a stream. `input` with what was read; it keeps what it cannot use yet.
- * After each turn's inputs, mails and timers, the worker pops the front's dirty streams, writes
- * `output` and tells `sent`. Whenever `closing` is set and no output is left, or the transport has
- * failed, the worker closes the transport and calls `close`, which frees the stream.
+ * Call protocol: `open` gives a stream. `input` with what was read; it keeps what it cannot use
+ * yet. After each turn's inputs, mails and timers, the worker pops the front's dirty streams,
+ * writes `output` and tells `sent`. Whenever `closing` is set and no output is left, or the
+ * transport has failed, the worker closes the transport and calls `close`, which frees the stream.
  * When `move_to` names another shard, the worker stops reading, calls `detach` for the bytes that
  * came and were not used, and mails transport and bytes to that shard, which opens a stream anew.
  */
@@ -31,8 +31,8 @@ struct tf_stream_ops {
     size_t (*output)(struct tf_stream *stream, struct tf_bytes *ret_spans, size_t count);
     /* `length` bytes of them were written. */
     void (*sent)(struct tf_stream *stream, size_t length);
-    /* Takes the unused input of a stream that moves, `*ret_length` bytes from the shard's allocator;
-     * the stream itself is freed. NULL: no memory, close the transport. */
+    /* Takes the unused input of a stream that moves, `*ret_length` bytes from the shard's
+     * allocator; the stream itself is freed. NULL: no memory, close the transport. */
     void (*detach)(struct tf_stream *stream, uint8_t **ret_data, size_t *ret_length);
     /* The transport is gone (by the peer, an error, or `closing`): frees the stream. */
     void (*close)(struct tf_stream *stream);
@@ -42,7 +42,7 @@ struct tf_stream {
     const struct tf_stream_ops *ops;
     struct tf_list_node dirty; /* in the front's list of streams to be written this turn */
     struct tf_list *dirty_list;
-    void *transport; /* the worker's */
+    void *transport;  /* the worker's */
     uint32_t move_to; /* a shard, or TF_STREAM_STAYS */
     bool closing;
     bool paused;

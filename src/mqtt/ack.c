@@ -12,18 +12,18 @@ static bool type_fits(unsigned type, unsigned version)
     return type >= TF_MQTT_PUBACK && type <= TF_MQTT_PUBCOMP;
 }
 
-/* Takes reason code and properties, either of which may be cut off where it says nothing (3.4.2).
- */
-static uint8_t tail_take(struct tf_reader *in, struct tf_mqtt_ack *packet)
+/* Takes code and properties, either of which may be cut off where it says nothing (3.4.2). */
+static uint8_t tail_take(struct tf_reader *in, unsigned type, uint8_t *ret_code,
+                         struct tf_bytes *ret_properties)
 {
     uint64_t seen;
-    uint8_t reason = tf_mqtt_take_u8(in, &packet->reason);
+    uint8_t reason = tf_mqtt_take_u8(in, ret_code);
 
     if (!reason && tf_reader_left(in))
-        reason = tf_mqtt_take_properties(in, packet->type, &packet->properties, &seen);
+        reason = tf_mqtt_take_properties(in, type, ret_properties, &seen);
     if (!reason && tf_reader_left(in))
         reason = TF_MQTT_MALFORMED_PACKET;
-    if (!reason && !tf_mqtt_reason_allowed(packet->type, packet->reason))
+    if (!reason && !tf_mqtt_reason_allowed(type, *ret_code))
         reason = TF_MQTT_PROTOCOL_ERROR;
     return reason;
 }
@@ -31,17 +31,23 @@ static uint8_t tail_take(struct tf_reader *in, struct tf_mqtt_ack *packet)
 enum tf_err tf_mqtt_ack_read(const struct tf_mqtt_frame *frame, unsigned version,
                              struct tf_mqtt_ack *ret, uint8_t *ret_reason)
 {
-    struct tf_mqtt_ack packet = {.type = frame->type};
     struct tf_reader in = tf_reader_of(frame->body);
-    uint8_t reason = tf_mqtt_take_packet_id(&in, &packet.packet_id);
+    struct tf_bytes properties = {NULL, 0};
+    uint16_t packet_id;
+    uint8_t code = TF_MQTT_SUCCESS;
+    uint8_t reason = tf_mqtt_take_packet_id(&in, &packet_id);
 
     if (!reason && !type_fits(frame->type, version))
         reason = TF_MQTT_PROTOCOL_ERROR;
     if (!reason && tf_reader_left(&in))
-        reason = version >= TF_MQTT_5 ? tail_take(&in, &packet) : TF_MQTT_MALFORMED_PACKET;
+        reason = version < TF_MQTT_5 ? TF_MQTT_MALFORMED_PACKET
+                                     : tail_take(&in, frame->type, &code, &properties);
     if (reason)
         return tf_mqtt_reject(ret_reason, reason);
-    *ret = packet;
+    ret->type = frame->type;
+    ret->packet_id = packet_id;
+    ret->reason = code;
+    ret->properties = properties;
     return TF_OK;
 }
 

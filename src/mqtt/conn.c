@@ -43,11 +43,13 @@ static size_t grown(size_t present, size_t least, size_t most)
 size_t tf_mqtt_conn_need_size(const struct tf_mqtt_conn *conn, enum tf_mqtt_part part)
 {
     const struct tf_mqtt_session *session = conn->session;
+    size_t most;
 
     switch (part) {
     case TF_MQTT_PART_SENT:
-        return tf_mqtt_session_sent_size((uint16_t)grown(session->sent_capacity, 8,
-                                                         TF_MAX(conn->send_limit, 1)));
+        most = TF_MAX(session->sent_capacity, conn->send_limit) + conn->rules.request_maximum;
+        return tf_mqtt_session_sent_size(
+            (uint16_t)grown(session->sent_capacity, 8, TF_MIN(most, UINT16_MAX)));
     case TF_MQTT_PART_RECEIVED:
         return tf_mqtt_session_received_size((uint16_t)grown(session->received_count, 8, 32768));
     case TF_MQTT_PART_PENDING:

@@ -103,6 +103,7 @@ struct tf_mqtt_conn_rules {
     uint16_t alias_maximum;
     uint16_t max_topic_levels;
     uint8_t maximum_qos;
+    uint8_t request_maximum; /* ids for SUBSCRIBE and UNSUBSCRIBE, of a client */
     bool retain_available;
     bool check_payload_format;
     bool is_server;

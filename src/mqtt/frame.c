@@ -2,6 +2,7 @@
  * The fixed header (MQTT 5.0 2.1): finds one packet in the bytes that have arrived. It looks at no
  * byte behind the header and knows no version.
  */
+#include "base/util.h"
 #include "mqtt/codec.h"
 
 /*
@@ -40,8 +41,9 @@ static enum tf_err long_length_read(struct tf_bytes in, uint32_t *ret_length, si
     return tf_mqtt_reject(ret_reason, TF_MQTT_MALFORMED_PACKET);
 }
 
-enum tf_err tf_mqtt_frame_head_read(struct tf_bytes in, size_t max, struct tf_mqtt_frame *ret,
-                                    size_t *ret_need, uint8_t *ret_reason)
+/* Reads a fixed header. *ret_length is what follows it, *ret_head its own length. */
+static inline enum tf_err head_read(struct tf_bytes in, size_t max, uint32_t *ret_length,
+                                    size_t *ret_head, size_t *ret_need, uint8_t *ret_reason)
 {
     if (in.length && !(legal_flags[in.data[0] >> 4] >> (in.data[0] & 15) & 1))
         return tf_mqtt_reject(ret_reason, TF_MQTT_MALFORMED_PACKET);
@@ -49,38 +51,51 @@ enum tf_err tf_mqtt_frame_head_read(struct tf_bytes in, size_t max, struct tf_mq
         *ret_need = 2;
         return TF_MORE;
     }
-
-    uint32_t remaining = in.data[1];
-    size_t head = 2;
-    if (remaining > 127) {
-        enum tf_err err = long_length_read(in, &remaining, &head, ret_need, ret_reason);
+    *ret_length = in.data[1];
+    *ret_head = 2;
+    if (in.data[1] > 127) {
+        enum tf_err err = long_length_read(in, ret_length, ret_head, ret_need, ret_reason);
         if (err)
             return err;
     }
-    if (head + remaining > max)
+    if (*ret_head + *ret_length > max)
         return tf_mqtt_reject(ret_reason, TF_MQTT_PACKET_TOO_LARGE);
+    return TF_OK;
+}
 
-    size_t here = in.length - head;
+enum tf_err tf_mqtt_frame_head_read(struct tf_bytes in, size_t max, struct tf_mqtt_frame *ret,
+                                    size_t *ret_need, uint8_t *ret_reason)
+{
+    uint32_t length;
+    size_t head;
+    enum tf_err err = head_read(in, max, &length, &head, ret_need, ret_reason);
+
+    if (err)
+        return err;
     ret->type = in.data[0] >> 4;
     ret->flags = in.data[0] & 15;
-    ret->body = tf_bytes_of(in.data + head, here < remaining ? here : remaining);
-    ret->length = head + remaining;
+    ret->body = tf_bytes_of(in.data + head, TF_MIN(in.length - head, length));
+    ret->length = head + length;
     return TF_OK;
 }
 
 enum tf_err tf_mqtt_frame_read(struct tf_bytes in, size_t max, struct tf_mqtt_frame *ret,
                                size_t *ret_need, uint8_t *ret_reason)
 {
-    struct tf_mqtt_frame frame;
-    enum tf_err err = tf_mqtt_frame_head_read(in, max, &frame, ret_need, ret_reason);
+    uint32_t length;
+    size_t head;
+    enum tf_err err = head_read(in, max, &length, &head, ret_need, ret_reason);
 
     if (err)
         return err;
-    if (frame.length > in.length) {
-        *ret_need = frame.length;
+    if (in.length - head < length) {
+        *ret_need = head + length;
         return TF_MORE;
     }
-    *ret = frame;
+    ret->type = in.data[0] >> 4;
+    ret->flags = in.data[0] & 15;
+    ret->body = tf_bytes_of(in.data + head, length);
+    ret->length = head + length;
     return TF_OK;
 }
 

@@ -222,8 +222,22 @@ void tf_mqtt_session_published(struct tf_mqtt_session *session, uint16_t packet_
         tf_mqtt_session_received_remove(session, entry); /* MQTT 5.0 4.3.3, figure 4.3 */
 }
 
+void tf_mqtt_session_received_clear(struct tf_mqtt_session *session)
+{
+    if (session->received_count > 0)
+        memset(session->received, 0, session->received_slots * sizeof *session->received);
+    session->received_count = 0;
+}
+
 /* --- both ----------------------------------------------------------------------------------------
  */
+
+void tf_mqtt_session_clear(struct tf_mqtt_session *session)
+{
+    session->sent_count = session->sent_first = session->sent_last = 0;
+    session->sent_free = session->sent_fresh = 0;
+    tf_mqtt_session_received_clear(session);
+}
 
 void tf_mqtt_session_reconnect(struct tf_mqtt_session *session)
 {
@@ -247,7 +261,7 @@ static bool check_sent(const struct tf_mqtt_session *session)
     for (uint16_t id = session->sent_first; id; id = session->sent[id - 1].next) {
         const struct tf_mqtt_sent *slot = session->sent + id - 1;
         if (id > session->sent_fresh || slot->prev != prev || slot->state == TF_MQTT_SENT_FREE ||
-            slot->state > TF_MQTT_SENT_PUBCOMP || ++used > session->sent_count)
+            slot->state > TF_MQTT_SENT_UNSUBACK || ++used > session->sent_count)
             return false;
         prev = id;
     }

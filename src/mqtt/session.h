@@ -21,6 +21,7 @@ struct tf_mqtt_sent {
     uint8_t state;       /* enum tf_mqtt_sent_state */
     bool counted;        /* against the Receive Maximum of the present connection (4.9) */
     bool passed;         /* a resumption has come past it */
+    uint8_t filters;     /* of SUBSCRIBE or UNSUBSCRIBE: so many codes must the answer have */
 };
 
 /* What an inbound QoS 2 id is waiting for. */
@@ -81,6 +82,9 @@ struct tf_mqtt_received *tf_mqtt_session_received_add(struct tf_mqtt_session *se
 /* Removes an entry. */
 void tf_mqtt_session_received_remove(struct tf_mqtt_session *session,
                                      struct tf_mqtt_received *entry);
+
+/* Forgets all inbound ids. */
+void tf_mqtt_session_received_clear(struct tf_mqtt_session *session);
 
 /*
  * Makes both tables ready for a new connection: nothing is counted, and an inbound id whose PUBREL

@@ -51,8 +51,7 @@ static void unref(struct tf_bind *bind)
 /* True for filters that every shard may have values of: wildcards, and what is made when read. */
 static bool everywhere(struct tf_bytes filter)
 {
-    return tf_filter_wild(filter) ||
-           (filter.length > 5 && memcmp(filter.data, "$SYS/", 5) == 0);
+    return tf_filter_wild(filter) || (filter.length > 5 && memcmp(filter.data, "$SYS/", 5) == 0);
 }
 
 static struct tf_bind *new_bind(struct tf_shard *shard, struct tf_bytes filter, bool homes)
@@ -422,8 +421,7 @@ static void on_values(struct tf_shard *shard, struct page *page, unsigned from)
                                               options->subscription_id != 0};
             if (publication->envelope.expires > shard->now) {
                 tf_queue_push(queue, publication, &ids,
-                              tf_binding_qos(options, publication->envelope.qos), true,
-                              shard->now);
+                              tf_binding_qos(options, publication->envelope.qos), true, shard->now);
             }
         }
         if (page->end) {
@@ -452,7 +450,7 @@ bool tf_bind_draw(struct tf_shard *shard, struct tf_bind_owner *owner)
     return left;
 }
 
-/* How many values the queue of a bind has room for now. */
+/* How many values the queue of a bind can take at this moment. */
 static uint32_t room_of(const struct tf_queue *queue)
 {
     return queue->count < queue->limits->entries ? queue->limits->entries - queue->count : 0;

@@ -18,8 +18,8 @@ enum tf_shard_mail {
     TF_MAIL_UNBIND       /* object: a counted bind that names the filter */
 };
 
-#define TF_MAIL_ROUTE 1u /* MESSAGE: give it to the queues that match */
-#define TF_MAIL_VALUE 2u /* MESSAGE: it is the value of its address */
+#define TF_MAIL_ROUTE 1u  /* MESSAGE: give it to the queues that match */
+#define TF_MAIL_VALUE 2u  /* MESSAGE: it is the value of its address */
 #define TF_MAIL_FAILED 4u /* BOUND, READY: a shard had no memory for it */
 
 /* What one home knows of a bind; only the home's thread touches it. */
@@ -27,8 +27,8 @@ struct tf_bind_home {
     struct tf_value_cursor cursor;
     struct tf_message *made_last; /* the one made when read that was given last */
     unsigned bound_count;
-    bool open;   /* there may be values left to read */
-    bool failed; /* a shard could not bind */
+    bool open;                /* there may be values left to read */
+    bool failed;              /* a shard could not bind */
     uint64_t *bound_versions; /* this home's version when it heard from shard n */
 };
 
@@ -49,9 +49,9 @@ struct tf_bind {
     struct tf_bind_owner *owner; /* NULL: cancelled */
     struct tf_queue *queue;
     uint64_t tag;
-    uint64_t open; /* homes with values to read; bit n is shard n */
+    uint64_t open;    /* homes with values to read; bit n is shard n */
     unsigned waiting; /* homes that are not ready */
-    bool reading;  /* a READ is under way */
+    bool reading;     /* a READ is under way */
     bool failed;
 };
 

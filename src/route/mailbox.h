@@ -2,10 +2,10 @@
  * Mail between shards: one ring of fixed-size records for each pair, written by one thread and read
  * by one other.
  *
- * Nobody waits. What finds its ring full goes to a list of the sender's, behind which all later mail
- * to that shard queues up, so that order is kept; while such a list is not empty the sender is
- * congested and reads no more from its connections (docs/adr/0005). A shard that has sent mail wakes
- * its readers once, at the end of its turn.
+ * Nobody waits. What finds its ring full goes to a list of the sender's, behind which all later
+ * mail to that shard queues up, so that order is kept; while such a list is not empty the sender is
+ * congested and reads no more from its connections (docs/adr/0005). A shard that has sent mail
+ * wakes its readers once, at the end of its turn.
  *
  * Order holds for each pair of shards and for nothing else: mail from A may overtake mail from B.
  */
@@ -27,7 +27,8 @@ struct tf_mail {
     uint8_t flags;
     uint16_t reason;
     uint32_t count;
-    void *object; /* what it points to belongs to the reader from now on, unless its type says not */
+    void
+        *object; /* what it points to belongs to the reader from now on, unless its type says not */
     uint64_t tag;
     uint64_t value;
 };

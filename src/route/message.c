@@ -170,8 +170,7 @@ void tf_message_unref(struct tf_message *message)
 
 const struct tf_encoding *tf_message_encoding(struct tf_message *message, unsigned protocol)
 {
-    struct tf_encoding *encoding =
-        atomic_load_explicit(&message->encodings, memory_order_acquire);
+    struct tf_encoding *encoding = atomic_load_explicit(&message->encodings, memory_order_acquire);
     while (encoding && encoding->protocol != protocol) {
         encoding = encoding->next;
     }

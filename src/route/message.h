@@ -65,7 +65,7 @@ struct tf_message {
     struct tf_publication publication; /* what deliveries read; `kept` is the message itself */
     struct tf_bytes span;              /* the body, when it is in one piece */
     const struct tf_alloc *alloc;
-    size_t size;        /* of the allocation: what an account is charged */
+    size_t size;             /* of the allocation: what an account is charged */
     struct tf_bytes *chunks; /* the body's pieces when it came in runs; each allocated */
     size_t chunk_capacity;
     _Atomic(struct tf_encoding *) encodings;

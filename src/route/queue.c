@@ -103,8 +103,7 @@ static bool make_room(struct tf_queue *queue, size_t charge, tf_time now)
 }
 
 static enum tf_err new_entry(struct tf_queue *queue, struct tf_publication *publication,
-                             const struct tf_delivery *delivery, tf_time now,
-                             struct tf_entry **ret)
+                             const struct tf_delivery *delivery, tf_time now, struct tf_entry **ret)
 {
     const struct tf_alloc *alloc = queue->shard->config.alloc;
     size_t id_size = delivery->ids.count * sizeof(uint32_t);

@@ -30,9 +30,9 @@ struct tf_consumer;
 struct tf_route;
 
 enum tf_overflow {
-    TF_OVERFLOW_DROP_NEW,  /* the arriving message is dropped */
-    TF_OVERFLOW_DROP_OLD,  /* the oldest available entries make room */
-    TF_OVERFLOW_REFUSE     /* the producer is told, if it addressed the queue directly */
+    TF_OVERFLOW_DROP_NEW, /* the arriving message is dropped */
+    TF_OVERFLOW_DROP_OLD, /* the oldest available entries make room */
+    TF_OVERFLOW_REFUSE    /* the producer is told, if it addressed the queue directly */
 };
 
 struct tf_queue_limits {
@@ -54,7 +54,7 @@ struct tf_entry {
     struct tf_list_node node; /* queue->available or queue->acquired */
     struct tf_queue *queue;
     struct tf_message *message;
-    struct tf_consumer *consumer; /* that acquired it; NULL when available */
+    struct tf_consumer *consumer;   /* that acquired it; NULL when available */
     struct tf_subscription_ids ids; /* allocated when there are any */
     uint64_t position;
     uint16_t attempts; /* deliveries begun before this one */
@@ -103,8 +103,8 @@ struct tf_queue {
     const struct tf_queue_limits *limits;
     uint64_t next_position;
     uint64_t bytes;
-    uint64_t publisher; /* for no-local: the session whose own messages this would be */
-    struct tf_queue *match_next;     /* during a publication: the queues that matched, */
+    uint64_t publisher;             /* for no-local: the session whose own messages this would be */
+    struct tf_queue *match_next;    /* during a publication: the queues that matched, */
     struct tf_binding *match_first; /* and by which bindings; else NULL */
     uint32_t count;
     uint32_t binding_count;
@@ -116,7 +116,7 @@ struct tf_queue {
 /* A filter of one queue with its options. */
 struct tf_binding_options {
     uint32_t subscription_id; /* 0: none */
-    uint8_t qos; /* at most; with `upgrade`, exactly */
+    uint8_t qos;              /* at most; with `upgrade`, exactly */
     bool upgrade;
     bool no_local;
     bool retain_as_published;
@@ -138,7 +138,8 @@ struct tf_binding {
     struct tf_binding_options options;
 };
 
-/* Starts an empty queue of `shard` in memory of the caller's; `limits` and `counters` outlive it. */
+/* Starts an empty queue of `shard` in memory of the caller's; `limits` and `counters` outlive it.
+ */
 void tf_queue_init(struct tf_queue *queue, struct tf_shard *shard,
                    const struct tf_queue_limits *limits, struct tf_queue_counters *counters);
 

@@ -45,8 +45,8 @@ void tf_shard_release(struct tf_shard *shard)
         tf_mail_discard(&mail);
     }
     while (!tf_list_empty(&shard->tickets)) {
-        free_ticket(shard, tf_container_of(tf_list_first(&shard->tickets), struct tf_ticket,
-                                           in_shard));
+        free_ticket(shard,
+                    tf_container_of(tf_list_first(&shard->tickets), struct tf_ticket, in_shard));
     }
     tf_values_release(&shard->values);
     tf_route_table_release(&shard->routes);
@@ -143,8 +143,8 @@ static void push_merged(struct tf_shard *shard, struct tf_publication *publicati
         }
     }
     count_push(shard,
-               tf_queue_push(queue, publication, &ids, qos,
-                             publication->envelope.retain && retain, shard->now),
+               tf_queue_push(queue, publication, &ids, qos, publication->envelope.retain && retain,
+                             shard->now),
                result);
 }
 
@@ -222,8 +222,7 @@ static struct tf_ticket *new_ticket(struct tf_shard *shard, struct tf_ticket_own
 
 /* Mails a message to the shards of a set; the number of replies to wait for. */
 static uint32_t mail_message(struct tf_shard *shard, struct tf_message *message, uint64_t routed,
-                             uint64_t valued, struct tf_ticket *ticket,
-                             struct tf_published *result)
+                             uint64_t valued, struct tf_ticket *ticket, struct tf_published *result)
 {
     uint32_t sent = 0;
     for (uint64_t left = routed | valued; left; left &= left - 1) {

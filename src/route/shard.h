@@ -99,7 +99,7 @@ struct tf_shard {
     uint32_t *ids;          /* scratch: identifiers of one delivery */
     size_t id_capacity;
     size_t queue_count;
-    uint64_t queued_bytes;  /* the sum over all queues */
+    uint64_t queued_bytes; /* the sum over all queues */
     uint64_t queued_count;
     struct tf_shard_counters counters;
     struct tf_queue_counters queues;
@@ -122,8 +122,7 @@ void tf_shard_time(struct tf_shard *shard, tf_time now);
  * Publishes. `owner` NULL: nobody waits (at most once). TF_OK: done, *ret_result tells. TF_AGAIN:
  * other shards have yet to answer; owner->done follows with `tag`. TF_NO_MEMORY: nobody has it.
  */
-TF_MUST_USE enum tf_err tf_shard_publish(struct tf_shard *shard,
-                                         struct tf_publication *publication,
+TF_MUST_USE enum tf_err tf_shard_publish(struct tf_shard *shard, struct tf_publication *publication,
                                          struct tf_ticket_owner *owner, uint64_t tag,
                                          struct tf_published *ret_result);
 

@@ -210,8 +210,7 @@ static void prune(struct tf_route_table *table, struct tf_route_node *node)
 
 static struct tf_route *new_route(struct tf_route_table *table, struct tf_bytes filter)
 {
-    struct tf_route *route =
-        table->alloc->alloc(table->alloc->ctx, sizeof(*route) + filter.length);
+    struct tf_route *route = table->alloc->alloc(table->alloc->ctx, sizeof(*route) + filter.length);
     if (!route) {
         return NULL;
     }
@@ -340,10 +339,9 @@ void tf_route_unused(struct tf_route_table *table, struct tf_route *route)
 
 enum tf_err tf_route_add_shard(struct tf_route_table *table, struct tf_bytes filter, unsigned shard)
 {
-    struct tf_route *route =
-        tf_filter_wild(filter)
-            ? tf_route_get(table, filter)
-            : get_literal(table, (struct tf_bytes){NULL, 0}, tf_route_hash(table, filter));
+    struct tf_route *route = tf_filter_wild(filter) ? tf_route_get(table, filter)
+                                                    : get_literal(table, (struct tf_bytes){NULL, 0},
+                                                                  tf_route_hash(table, filter));
     if (!route) {
         return TF_NO_MEMORY;
     }

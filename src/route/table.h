@@ -24,11 +24,11 @@
 struct tf_route_node;
 
 struct tf_route {
-    struct tf_map_node node;     /* literal routes only */
-    struct tf_list bindings;     /* this shard's own */
-    struct tf_route_node *at;    /* wildcard routes: where in the trie; NULL for literal ones */
-    struct tf_bytes filter;      /* exact; empty for literal routes of other shards only */
-    uint64_t shards;             /* other shards that hold bindings; bit n is shard n */
+    struct tf_map_node node;  /* literal routes only */
+    struct tf_list bindings;  /* this shard's own */
+    struct tf_route_node *at; /* wildcard routes: where in the trie; NULL for literal ones */
+    struct tf_bytes filter;   /* exact; empty for literal routes of other shards only */
+    uint64_t shards;          /* other shards that hold bindings; bit n is shard n */
     uint32_t binding_count;
 };
 
@@ -88,7 +88,8 @@ struct tf_route *tf_route_find(struct tf_route_table *table, struct tf_bytes fil
 /* Frees the route if nothing uses it any more. */
 void tf_route_unused(struct tf_route_table *table, struct tf_route *route);
 
-/* Notes that `shard` holds bindings of a filter. `literal_hash` is its tf_route_hash when literal. */
+/* Notes that `shard` holds bindings of a filter. `literal_hash` is its tf_route_hash when literal.
+ */
 TF_MUST_USE enum tf_err tf_route_add_shard(struct tf_route_table *table, struct tf_bytes filter,
                                            unsigned shard);
 

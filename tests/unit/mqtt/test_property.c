@@ -247,7 +247,10 @@ static void what_does_not_fit_its_type_is_not_written(void **state)
         {.id = TF_MQTT_USER_PROPERTY, .value = too_long()},
     };
 
+    const struct tf_mqtt_property full = {.id = TF_MQTT_MAXIMUM_QOS, .number = 255};
+
     (void)state;
+    assert_int_equal(tf_mqtt_property_size(&full), 2);
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct tf_writer writer = tf_writer_of(room, sizeof room);
 

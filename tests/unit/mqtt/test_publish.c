@@ -127,29 +127,39 @@ static void heads_that_pass_the_packet_are_refused(void **state)
     }
 }
 
-/* What may follow the fixed header, at each length of the fixed header itself. */
+/*
+ * Heads that fill the packet to its last byte, and by one byte more, at each length of the fixed
+ * header: the frame tells how long the body is to be.
+ */
 static void heads_know_how_long_the_packet_is(void **state)
 {
-    static const size_t lengths[] = {127, 128, 16383, 16384, 70000};
+    static const uint32_t lengths[] = {127,     128,     16383,     16384,
+                                       2097151, 2097152, 268435454, 268435455};
 
     (void)state;
     for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
-        struct tf_mqtt_frame frame = {.type = TF_MQTT_PUBLISH};
-        uint8_t body[2] = {(uint8_t)((lengths[i] - 2) >> 8), (uint8_t)(lengths[i] - 2)};
-        size_t need = 0;
-        uint8_t reason;
+        for (uint32_t more = 0; more < 2; more++) {
+            uint8_t body[7] = {0, 1, 'a'}, reason = 0;
+            struct tf_mqtt_frame frame = {.type = TF_MQTT_PUBLISH, .body = {body, 3}};
+            /* The length of the section takes as many bytes as the packet's, or one less. */
+            uint32_t size = (uint32_t)tf_mqtt_length_size(lengths[i] - 3);
+            uint32_t section = lengths[i] - 3 - size + more;
+            size_t need = 0;
 
-        if (lengths[i] - 2 > 65535)
-            memset(body, 255, 2);
-        frame.body = tf_bytes_of(body, 2);
-        frame.length = 1 + tf_mqtt_length_size((uint32_t)lengths[i]) + lengths[i];
-        assert_int_equal(tf_mqtt_publish_head_check(&frame, 4, &need, &reason), TF_MORE);
-        assert_int_equal(need, lengths[i] - 2 > 65535 ? 65537 : lengths[i]);
-        if (lengths[i] - 2 > 65535)
-            continue;
-        body[1]++;
-        if (body[1])
-            assert_int_equal(tf_mqtt_publish_head_check(&frame, 4, &need, &reason), TF_PROTOCOL);
+            if (tf_mqtt_length_size(section) != size)
+                section = lengths[i] - 3 - --size + more;
+            if (tf_mqtt_length_size(section) != size)
+                continue; /* no section fills it */
+            for (uint32_t left = section; frame.body.length < 3 + size; left >>= 7)
+                body[frame.body.length++] = (uint8_t)((left & 127) | (left > 127 ? 128 : 0));
+            frame.length = 1 + tf_mqtt_length_size(lengths[i]) + lengths[i];
+            assert_int_equal(tf_mqtt_publish_head_check(&frame, TF_MQTT_5, &need, &reason),
+                             more ? TF_PROTOCOL : TF_MORE);
+            if (more)
+                assert_int_equal(reason, 0x81);
+            else
+                assert_int_equal(need, lengths[i]);
+        }
     }
 }
 

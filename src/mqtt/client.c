@@ -1,0 +1,515 @@
+/*
+ * The client's side of one MQTT connection: the table of packets, the events, keep-alive. What it
+ * does like the server is in conn*.c, the handshake in client_connect.c, subscriptions in
+ * client_subscribe.c. It must not know what the caller makes of a message.
+ *
+ * States (enum tf_mqtt_conn_state) and who moves them:
+ *
+ *   NEW        no buffer has been lent yet
+ *     -> ANSWERING  tf_mqtt_client_lend: CONNECT is written
+ *   ANSWERING  CONNACK is to come, or has come and LOST events are to be pulled
+ *     -> RESUMING   tf_mqtt_client_on_connack, tf_mqtt_client_lose: the session has deliveries
+ *     -> UP         the same: it has none
+ *     -> CLOSING    on_connack: the server refuses; tf_mqtt_client_tick: no CONNACK in time
+ *   RESUMING   old deliveries go first: RESEND, RECEIVED, PUBREL
+ *     -> UP         resume_next in conn_send.c, after the last of them
+ *   RESUMING, UP
+ *     -> CLOSING    tf_mqtt_client_disconnect; tf_mqtt_client_on_disconnect: the server says goodbye;
+ *                   tf_mqtt_conn_violate: it broke the protocol; tf_mqtt_client_tick: no PINGRESP
+ *   any        -> CLOSING    tf_mqtt_client_abandon
+ *
+ * Invariants (tf_mqtt_client_check) beside those of the connection, see server.c 3 to 8 and 10:
+ *  1. Something is `losing` in ANSWERING only, and it is an id in use.
+ *  2. `requests` is the number of ids in the session that wait for SUBACK or UNSUBACK, once nothing
+ *     is losing; at most TF_MQTT_CLIENT_REQUESTS.
+ *  3. A PINGREQ is due or unanswered in RESUMING, UP and CLOSING only.
+ */
+#include "mqtt/client.h"
+
+#include "mqtt/codec.h"
+
+/* --- start ------------------------------------------------------------------------------------------- */
+
+static bool config_valid(const struct tf_mqtt_client_config *config)
+{
+    uint8_t version = config->connect.version;
+
+    return (version == TF_MQTT_3_1_1 || version == TF_MQTT_5) && config->session &&
+           config->max_packet_size >= 16 && (config->body_run == 0 || config->body_run >= 16) &&
+           config->receive_maximum > 0 && config->max_in_flight > 0 &&
+           (config->topic_alias_maximum == 0 || config->topic_alias_bytes > 0);
+}
+
+size_t tf_mqtt_client_size(const struct tf_mqtt_client_config *config)
+{
+    return config_valid(config) ? sizeof(struct tf_mqtt_client) : 0;
+}
+
+enum tf_err tf_mqtt_client_init(struct tf_mqtt_client **ret, void *memory, size_t length,
+                                const struct tf_mqtt_client_config *config, tf_time now)
+{
+    struct tf_mqtt_client *client = memory;
+    struct tf_mqtt_property method;
+    struct tf_mqtt_conn_rules rules = {
+        .max_packet_size = config->max_packet_size,
+        .body_run = config->body_run,
+        .reference_from = config->reference_from,
+        .alias_bytes = config->topic_alias_bytes,
+        .receive_maximum = config->receive_maximum,
+        .alias_maximum = config->topic_alias_maximum,
+        .maximum_qos = 2,
+        .request_maximum = TF_MQTT_CLIENT_REQUESTS,
+        .retain_available = true,
+        .check_payload_format = config->check_payload_format,
+    };
+
+    if (!config_valid(config) ||
+        (config->connect.clean_start &&
+         (config->session->sent_count > 0 || config->session->received_count > 0)))
+        return TF_MISUSE;
+    if (tf_mqtt_property_find(config->connect.properties, TF_MQTT_AUTHENTICATION_METHOD, &method))
+        return TF_UNSUPPORTED;
+    if (length < sizeof *client)
+        return TF_NO_MEMORY;
+    *client = (struct tf_mqtt_client){.config = config,
+                                      .spoken = now,
+                                      .pinged = TF_TIME_NEVER,
+                                      .keep_alive_s = config->connect.keep_alive_s,
+                                      .maximum_qos = 2,
+                                      .retain_available = true,
+                                      .wildcard_available = true,
+                                      .identifier_available = true,
+                                      .shared_available = true};
+    tf_mqtt_conn_init(&client->conn, &rules, now);
+    client->conn.version = config->connect.version;
+    client->conn.send_limit = config->max_in_flight;
+    *ret = client;
+    return TF_OK;
+}
+
+/* Writes a PINGREQ that is due, if there is room; the wait for its answer begins. */
+static void put_ping(struct tf_mqtt_client *client)
+{
+    struct tf_mqtt_output *output = &client->conn.output;
+
+    if (!client->ping_due || !tf_mqtt_conn_open(&client->conn) ||
+        tf_mqtt_output_room(output, 0) < TF_MQTT_ACK_MAX)
+        return;
+    (void)tf_mqtt_put_u16(tf_mqtt_output_next(output), 0xc000);
+    tf_mqtt_output_wrote(output, 2);
+    client->ping_due = false;
+}
+
+enum tf_err tf_mqtt_client_lend(struct tf_mqtt_client *client, void *buffer, size_t length)
+{
+    enum tf_err err = tf_mqtt_conn_lend(&client->conn, buffer, length);
+
+    if (err)
+        return err;
+    if (client->conn.state == TF_MQTT_CONN_NEW) {
+        err = tf_mqtt_client_put_connect(client);
+        if (err)
+            (void)tf_mqtt_output_take(&client->conn.output);
+        return err;
+    }
+    put_ping(client);
+    return TF_OK;
+}
+
+/* --- input ------------------------------------------------------------------------------------------- */
+
+static enum tf_err on_publish(struct tf_mqtt_client *client, const struct tf_mqtt_frame *frame)
+{
+    return tf_mqtt_conn_publish(&client->conn, frame, 0);
+}
+
+static enum tf_err on_puback(struct tf_mqtt_client *client, const struct tf_mqtt_frame *frame)
+{
+    return tf_mqtt_conn_puback(&client->conn, frame);
+}
+
+/* Takes PUBREC; a session that nobody stores is answered at once. */
+static enum tf_err on_pubrec(struct tf_mqtt_client *client, const struct tf_mqtt_frame *frame)
+{
+    struct tf_mqtt_conn *conn = &client->conn;
+    enum tf_err err = tf_mqtt_conn_pubrec(conn, frame);
+
+    if (!err && conn->slot.kind == TF_MQTT_SLOT_RECEIVED && !client->config->stored) {
+        conn->slot.kind = TF_MQTT_SLOT_EMPTY;
+        (void)tf_mqtt_conn_release(conn, conn->slot.packet_id); /* or when its turn to resend comes */
+    }
+    return err;
+}
+
+/* Takes PUBREL; a session that nobody stores is answered at once. */
+static enum tf_err on_pubrel(struct tf_mqtt_client *client, const struct tf_mqtt_frame *frame)
+{
+    struct tf_mqtt_conn *conn = &client->conn;
+    enum tf_err err = tf_mqtt_conn_pubrel(conn, frame);
+
+    if (!err && conn->slot.kind == TF_MQTT_SLOT_RELEASED && !client->config->stored) {
+        conn->slot.kind = TF_MQTT_SLOT_EMPTY;
+        err = tf_mqtt_conn_complete(conn, conn->slot.packet_id);
+        tf_assert(!err); /* the room was seen to */
+    }
+    return err;
+}
+
+static enum tf_err on_pubcomp(struct tf_mqtt_client *client, const struct tf_mqtt_frame *frame)
+{
+    return tf_mqtt_conn_pubcomp(&client->conn, frame);
+}
+
+static enum tf_err on_pingresp(struct tf_mqtt_client *client, const struct tf_mqtt_frame *frame)
+{
+    uint8_t reason = 0;
+
+    if (tf_mqtt_ping_read(frame, &reason))
+        return tf_mqtt_conn_violate(&client->conn, reason, TF_MQTT_PINGRESP, NULL);
+    client->pinged = TF_TIME_NEVER;
+    return TF_OK;
+}
+
+/* What only a client may send, and AUTH, since no authentication method is ever asked for. */
+static enum tf_err on_forbidden(struct tf_mqtt_client *client, const struct tf_mqtt_frame *frame)
+{
+    const char *why = frame->type == TF_MQTT_AUTH ? "no authentication is under way"
+                                                  : "not for a server to send";
+
+    return tf_mqtt_conn_violate(&client->conn, TF_MQTT_PROTOCOL_ERROR, frame->type, why);
+}
+
+typedef enum tf_err handler(struct tf_mqtt_client *client, const struct tf_mqtt_frame *frame);
+
+/* By packet type, MQTT 5.0 2.1.2; the frame's reader lets no type 0 pass. */
+static handler *const handlers[16] = {
+    on_forbidden,
+    on_forbidden,
+    tf_mqtt_client_on_connack,
+    on_publish,
+    on_puback,
+    on_pubrec,
+    on_pubrel,
+    on_pubcomp,
+    on_forbidden,
+    tf_mqtt_client_on_suback,
+    on_forbidden,
+    tf_mqtt_client_on_suback,
+    on_forbidden,
+    on_pingresp,
+    tf_mqtt_client_on_disconnect,
+    on_forbidden,
+};
+
+enum tf_err tf_mqtt_client_input(struct tf_mqtt_client *client, struct tf_bytes in,
+                                 size_t *ret_used, size_t *ret_need, tf_time now)
+{
+    struct tf_mqtt_conn *conn = &client->conn;
+    struct tf_mqtt_frame frame;
+    size_t used = 0;
+    enum tf_err err;
+
+    if (conn->state == TF_MQTT_CONN_CLOSING)
+        return TF_CLOSED;
+    if (conn->slot.kind != TF_MQTT_SLOT_EMPTY || client->losing) {
+        conn->blocked = true;
+        return TF_AGAIN;
+    }
+    /* MQTT 5.0 3.2: the first packet is CONNACK; none is expected before CONNECT */
+    if (in.length > 0 && conn->state <= TF_MQTT_CONN_ANSWERING &&
+        (in.data[0] >> 4 != TF_MQTT_CONNACK || conn->state == TF_MQTT_CONN_NEW))
+        return tf_mqtt_conn_violate(conn, TF_MQTT_PROTOCOL_ERROR, in.data[0] >> 4,
+                                    "before CONNACK");
+    err = tf_mqtt_conn_frame(conn, in, &frame, &used, ret_need);
+    if (!err && frame.length > 0) {
+        used = frame.length;
+        err = handlers[frame.type](client, &frame);
+    }
+    conn->blocked = err == TF_AGAIN;
+    if (err)
+        return err;
+    conn->heard = now;
+    *ret_used = used;
+    return TF_OK;
+}
+
+/* --- events ------------------------------------------------------------------------------------------ */
+
+/* Tells what does not wait in the slot. */
+static bool other_event(struct tf_mqtt_client *client, struct tf_mqtt_client_event *ret)
+{
+    struct tf_mqtt_conn *conn = &client->conn;
+    enum tf_mqtt_slot_kind kind;
+    uint64_t number = 0;
+    uint16_t packet_id = 0;
+
+    if (tf_mqtt_client_lose(client, &ret->handle)) {
+        ret->type = TF_MQTT_CLIENT_LOST;
+        return true;
+    }
+    kind = tf_mqtt_conn_next(conn, &number, &packet_id);
+    while (kind == TF_MQTT_SLOT_RECEIVED && !client->config->stored) {
+        if (tf_mqtt_conn_release(conn, packet_id)) {
+            conn->announced = false; /* no room yet */
+            return false;
+        }
+        kind = tf_mqtt_conn_next(conn, &number, &packet_id);
+    }
+    switch (kind) {
+    case TF_MQTT_SLOT_RETURNED:
+        ret->type = TF_MQTT_CLIENT_RETURNED;
+        ret->owner = number;
+        return true;
+    case TF_MQTT_SLOT_NEEDS:
+        ret->type = TF_MQTT_CLIENT_NEEDS;
+        ret->part = (enum tf_mqtt_part)number;
+        ret->size = tf_mqtt_conn_need_size(conn, ret->part);
+        return true;
+    case TF_MQTT_SLOT_RESEND:
+        ret->type = TF_MQTT_CLIENT_RESEND;
+        break;
+    case TF_MQTT_SLOT_RECEIVED:
+        ret->type = TF_MQTT_CLIENT_RECEIVED;
+        break;
+    default:
+        return false;
+    }
+    ret->reason = 0;
+    ret->handle = number;
+    ret->packet_id = packet_id;
+    return true;
+}
+
+/* Tells of the end of the handshake. */
+static void connack_event(const struct tf_mqtt_client *client, struct tf_mqtt_client_event *ret)
+{
+    const struct tf_mqtt_slot *slot = &client->conn.slot;
+    struct tf_mqtt_property assigned = {0};
+
+    ret->type = slot->reason ? TF_MQTT_CLIENT_REFUSED : TF_MQTT_CLIENT_CONNECTED;
+    ret->reason = slot->reason;
+    ret->session_present = slot->connack.session_present;
+    ret->connack = slot->connack;
+    (void)tf_mqtt_property_find(slot->connack.properties, TF_MQTT_ASSIGNED_CLIENT_ID, &assigned);
+    ret->assigned_client_id = assigned.value;
+}
+
+bool tf_mqtt_client_event(struct tf_mqtt_client *client, struct tf_mqtt_client_event *ret)
+{
+    struct tf_mqtt_slot *slot = &client->conn.slot;
+
+    switch (slot->kind) {
+    case TF_MQTT_SLOT_EMPTY:
+        return other_event(client, ret);
+    case TF_MQTT_SLOT_PUBLISH:
+        ret->type = TF_MQTT_CLIENT_PUBLISH;
+        ret->packet_id = slot->publish.packet_id;
+        ret->payload_left = client->conn.body_left;
+        ret->publish = slot->publish;
+        break;
+    case TF_MQTT_SLOT_BODY:
+        ret->type = TF_MQTT_CLIENT_BODY;
+        ret->payload_left = client->conn.body_left;
+        ret->body = slot->body;
+        break;
+    case TF_MQTT_SLOT_SETTLED:
+    case TF_MQTT_SLOT_RECEIVED:
+        ret->type = slot->kind == TF_MQTT_SLOT_SETTLED ? TF_MQTT_CLIENT_SETTLED
+                                                       : TF_MQTT_CLIENT_RECEIVED;
+        ret->handle = slot->handle;
+        ret->packet_id = slot->packet_id;
+        ret->reason = slot->reason;
+        break;
+    case TF_MQTT_SLOT_RELEASED:
+        ret->type = TF_MQTT_CLIENT_RELEASED;
+        ret->packet_id = slot->packet_id;
+        ret->reason = slot->reason;
+        break;
+    case TF_MQTT_SLOT_CONNACK:
+        connack_event(client, ret);
+        break;
+    case TF_MQTT_SLOT_SUBACK:
+        ret->type = slot->suback.type == TF_MQTT_SUBACK ? TF_MQTT_CLIENT_SUBSCRIBED
+                                                        : TF_MQTT_CLIENT_UNSUBSCRIBED;
+        ret->handle = client->answered;
+        ret->reasons = slot->suback.reasons;
+        ret->properties = slot->suback.properties;
+        break;
+    default:
+        tf_assert(slot->kind == TF_MQTT_SLOT_DISCONNECT);
+        ret->type = TF_MQTT_CLIENT_DISCONNECT;
+        ret->reason = slot->reason;
+        ret->properties = slot->disconnect.properties;
+        break;
+    }
+    slot->kind = TF_MQTT_SLOT_EMPTY;
+    return true;
+}
+
+/* --- messages, answers and parts: as both ends do them ------------------------------------------------- */
+
+enum tf_err tf_mqtt_client_publish(struct tf_mqtt_client *client,
+                                   const struct tf_mqtt_delivery *delivery, bool *ret_borrowed)
+{
+    if (client->conn.state < TF_MQTT_CONN_RESUMING)
+        return TF_AGAIN;
+    if (delivery->subscription_id_count > 0 || delivery->qos > 2)
+        return TF_MISUSE; /* MQTT 5.0 3.3.4 */
+    if (delivery->qos > client->maximum_qos || (delivery->retain && !client->retain_available))
+        return TF_UNSUPPORTED;
+    return tf_mqtt_conn_deliver(&client->conn, delivery, ret_borrowed);
+}
+
+enum tf_err tf_mqtt_client_ack(struct tf_mqtt_client *client, uint16_t packet_id, uint8_t reason)
+{
+    return tf_mqtt_conn_published(&client->conn, packet_id, reason);
+}
+
+enum tf_err tf_mqtt_client_release(struct tf_mqtt_client *client, uint16_t packet_id)
+{
+    return tf_mqtt_conn_release(&client->conn, packet_id);
+}
+
+enum tf_err tf_mqtt_client_complete(struct tf_mqtt_client *client, uint16_t packet_id)
+{
+    return tf_mqtt_conn_complete(&client->conn, packet_id);
+}
+
+uint16_t tf_mqtt_client_credit(const struct tf_mqtt_client *client)
+{
+    return tf_mqtt_conn_credit(&client->conn);
+}
+
+enum tf_err tf_mqtt_client_give(struct tf_mqtt_client *client, enum tf_mqtt_part part, void *memory,
+                                size_t length, void **ret_old)
+{
+    if (part == TF_MQTT_PART_SENT)
+        return tf_mqtt_session_give_sent(client->config->session, memory, length, ret_old);
+    if (part == TF_MQTT_PART_RECEIVED)
+        return tf_mqtt_session_give_received(client->config->session, memory, length, ret_old);
+    return tf_mqtt_conn_give(&client->conn, part, memory, length, ret_old);
+}
+
+void *tf_mqtt_client_reclaim(struct tf_mqtt_client *client, enum tf_mqtt_part part)
+{
+    return tf_mqtt_conn_reclaim(&client->conn, part);
+}
+
+void *tf_mqtt_client_take(struct tf_mqtt_client *client)
+{
+    return tf_mqtt_output_take(&client->conn.output);
+}
+
+size_t tf_mqtt_client_output(const struct tf_mqtt_client *client, struct tf_bytes *ret_spans,
+                             size_t count)
+{
+    return tf_mqtt_output_spans(&client->conn.output, ret_spans, count);
+}
+
+void tf_mqtt_client_sent(struct tf_mqtt_client *client, size_t length, tf_time now)
+{
+    if (length > 0)
+        client->spoken = now;
+    tf_mqtt_conn_sent(&client->conn, length);
+    put_ping(client);
+}
+
+void tf_mqtt_client_abandon(struct tf_mqtt_client *client)
+{
+    tf_mqtt_conn_abandon(&client->conn);
+}
+
+/* --- the end, and time ---------------------------------------------------------------------------------- */
+
+void tf_mqtt_client_disconnect(struct tf_mqtt_client *client, uint8_t reason)
+{
+    struct tf_mqtt_conn *conn = &client->conn;
+    bool told = conn->state != TF_MQTT_CONN_NEW &&
+                (conn->version >= TF_MQTT_5 || reason == TF_MQTT_SUCCESS);
+
+    tf_mqtt_conn_close(conn, told ? TF_MQTT_GOODBYE_DISCONNECT : TF_MQTT_GOODBYE_NONE, reason, 0,
+                       NULL);
+}
+
+bool tf_mqtt_client_closing(const struct tf_mqtt_client *client, uint8_t *ret_reason)
+{
+    if (client->conn.state != TF_MQTT_CONN_CLOSING)
+        return false;
+    if (ret_reason)
+        *ret_reason = client->conn.reason;
+    return true;
+}
+
+/* When CONNACK or PINGRESP must have come. */
+static tf_time answer_deadline(const struct tf_mqtt_client *client)
+{
+    const struct tf_mqtt_client_config *config = client->config;
+    const struct tf_mqtt_conn *conn = &client->conn;
+
+    if (conn->state <= TF_MQTT_CONN_ANSWERING && config->connack_timeout_ms > 0)
+        return tf_time_add(conn->heard, config->connack_timeout_ms * TF_MILLISECOND);
+    if (tf_mqtt_conn_open(conn) && client->pinged != TF_TIME_NEVER && config->ping_timeout_ms > 0)
+        return tf_time_add(client->pinged, config->ping_timeout_ms * TF_MILLISECOND);
+    return TF_TIME_NEVER;
+}
+
+/* When the next PINGREQ is due: nothing was sent, or nothing heard, for a whole keep-alive. */
+static tf_time ping_deadline(const struct tf_mqtt_client *client)
+{
+    const struct tf_mqtt_conn *conn = &client->conn;
+
+    if (!tf_mqtt_conn_open(conn) || client->keep_alive_s == 0 || client->pinged != TF_TIME_NEVER)
+        return TF_TIME_NEVER;
+    return tf_time_add(TF_MIN(client->spoken, conn->heard), client->keep_alive_s * TF_SECOND);
+}
+
+tf_time tf_mqtt_client_deadline(const struct tf_mqtt_client *client)
+{
+    tf_time answer = answer_deadline(client), ping = ping_deadline(client);
+
+    return TF_MIN(answer, ping);
+}
+
+void tf_mqtt_client_tick(struct tf_mqtt_client *client, tf_time now)
+{
+    struct tf_mqtt_conn *conn = &client->conn;
+
+    if (now >= answer_deadline(client)) {
+        if (conn->blocked && tf_mqtt_conn_open(conn))
+            client->pinged = now; /* the answer may lie unread because of us */
+        else
+            tf_mqtt_conn_close(conn, TF_MQTT_GOODBYE_NONE, TF_MQTT_KEEP_ALIVE_TIMEOUT, 0, NULL);
+        return;
+    }
+    if (now >= ping_deadline(client)) {
+        client->ping_due = true;
+        client->pinged = now;
+        put_ping(client);
+    }
+}
+
+uint16_t tf_mqtt_client_keep_alive(const struct tf_mqtt_client *client)
+{
+    return client->keep_alive_s;
+}
+
+bool tf_mqtt_client_check(const struct tf_mqtt_client *client)
+{
+    const struct tf_mqtt_session *session = client->config->session;
+    const struct tf_mqtt_conn *conn = &client->conn;
+    unsigned requests = 0;
+
+    if (client->losing && conn->state < TF_MQTT_CONN_CLOSING &&
+        (conn->state != TF_MQTT_CONN_ANSWERING || !tf_mqtt_session_sent(session, client->losing)))
+        return false;
+    if (conn->state <= TF_MQTT_CONN_ANSWERING &&
+        (client->ping_due || client->pinged != TF_TIME_NEVER || conn->session))
+        return false;
+    if (client->requests > TF_MQTT_CLIENT_REQUESTS || !tf_mqtt_conn_check(conn))
+        return false;
+    if (!tf_mqtt_conn_open(conn))
+        return true;
+    for (uint16_t id = session->sent_first; id; id = session->sent[id - 1].next)
+        requests += session->sent[id - 1].state >= TF_MQTT_SENT_SUBACK;
+    return requests == client->requests;
+}
