@@ -113,7 +113,8 @@ static void set_maximum(struct tf_broker *broker)
     uint64_t by_files = broker->files > own + 1 ? broker->files - own : 1;
     uint64_t wanted = broker->config->global_max_connections;
     uint64_t maximum = TF_MIN(wanted, by_files);
-    if (by_files < wanted) {
+    uint64_t before = atomic_load_explicit(&broker->shared.maximum, memory_order_relaxed);
+    if (by_files < wanted && maximum != before) {
         tf_log_text(broker->options.log, TF_LOG_INFO, PART,
                     "connections: %llu at most, by the limit of open files",
                     (unsigned long long)maximum);

@@ -68,15 +68,35 @@ static void configure_server(struct tf_mqtt_server_config *server, const struct 
         .check_payload_format = true};
 }
 
-static void configure(struct mqtt_front *front, const struct tf_config *config)
+void tf_mqtt_front_servers_unref(struct mqtt_front *front, struct mqtt_servers *servers)
 {
+    if (servers && --servers->users == 0) {
+        tf_mqtt_front_free(front, servers,
+                           sizeof(*servers) + servers->count * sizeof(servers->configs[0]));
+    }
+}
+
+/* Makes new connections go by `config`. TF_NO_MEMORY: they go by the former one. */
+static enum tf_err configure(struct mqtt_front *front, const struct tf_config *config)
+{
+    size_t count = config->listener_count;
+    struct mqtt_servers *servers =
+        tf_mqtt_front_alloc(front, sizeof(*servers) + count * sizeof(servers->configs[0]));
     front->context.config = config;
     front->limits = (struct tf_queue_limits){.entries = config->max_queued_messages,
                                              .bytes = config->max_queued_bytes,
                                              .overflow = TF_OVERFLOW_DROP_NEW};
-    for (size_t i = 0; i < front->server_count; i++) {
-        configure_server(&front->servers[i], config, &config->listeners[i]);
+    if (!servers) {
+        return TF_NO_MEMORY;
     }
+    servers->users = 1;
+    servers->count = count;
+    for (size_t i = 0; i < count; i++) {
+        configure_server(&servers->configs[i], config, &config->listeners[i]);
+    }
+    tf_mqtt_front_servers_unref(front, front->servers);
+    front->servers = servers;
+    return TF_OK;
 }
 
 static struct tf_stream *on_open(struct tf_front *base, unsigned listener, struct tf_bytes peer)
@@ -116,7 +136,11 @@ static void on_turn(struct tf_front *base)
 
 static void on_reload(struct tf_front *base, const struct tf_config *config)
 {
-    configure(front_of(base), config);
+    struct mqtt_front *front = front_of(base);
+    if (configure(front, config)) {
+        tf_log_text(front->context.log, TF_LOG_WARN, "mqtt",
+                    "no memory to reload: new connections go by the former limits");
+    }
 }
 
 static void on_drain(struct tf_front *base)
@@ -151,7 +175,7 @@ static void on_release(struct tf_front *base)
     if (front->scratch) {
         tf_mqtt_front_free(front, front->scratch, front->scratch_size);
     }
-    tf_mqtt_front_free(front, front->servers, front->server_count * sizeof(*front->servers));
+    tf_mqtt_front_servers_unref(front, front->servers);
     tf_mqtt_front_free(front, front, sizeof(*front));
 }
 
@@ -167,32 +191,27 @@ static const struct tf_front_ops ops = {.open = on_open,
 static enum tf_err create(const struct tf_front_context *context, struct tf_front **ret_front)
 {
     const struct tf_alloc *alloc = context->shard->config.alloc;
-    size_t count = context->config->listener_count;
     struct mqtt_front *front = alloc->alloc(alloc->ctx, sizeof(*front));
-    struct tf_mqtt_server_config *servers =
-        front ? alloc->alloc(alloc->ctx, TF_MAX(count, 1u) * sizeof(*servers)) : NULL;
-    if (!servers) {
-        if (front) {
-            alloc->free(alloc->ctx, front, sizeof(*front));
-        }
+    if (!front) {
         return TF_NO_MEMORY;
     }
     memset(front, 0, sizeof(*front));
     front->front.ops = &ops;
     front->context = *context;
     front->shard = context->shard;
-    front->servers = servers;
-    front->server_count = TF_MAX(count, 1u);
     tf_list_init(&front->front.dirty);
     tf_list_init(&front->conns);
     tf_list_init(&front->service);
     uint64_t seed;
     context->random(context->random_ctx, &seed, sizeof(seed));
     tf_tree_init(&front->sessions, seed);
-    front->server_count = count;
-    configure(front, context->config);
-    front->server_count = TF_MAX(count, 1u);
-    front->machine_size = count ? tf_mqtt_server_size(&servers[0]) : 0;
+    if (configure(front, context->config)) {
+        alloc->free(alloc->ctx, front, sizeof(*front));
+        return TF_NO_MEMORY;
+    }
+    if (front->servers->count) {
+        front->machine_size = tf_mqtt_server_size(&front->servers->configs[0]);
+    }
     *ret_front = &front->front;
     return TF_OK;
 }

@@ -62,7 +62,8 @@ static void reclaim_buffer(struct mqtt_conn *conn)
 void tf_mqtt_front_conn_log(struct mqtt_conn *conn, enum tf_log_level level, const char *text)
 {
     struct tf_log *log = conn->front->context.log;
-    if (!tf_log_enabled(log, level)) {
+    if (!tf_log_enabled(log, level) ||
+        (level == TF_LOG_INFO && !conn->front->context.config->connection_messages)) {
         return;
     }
     struct tf_log_field fields[2] = {{"peer", tf_bytes_str(conn->peer)}};
@@ -389,6 +390,7 @@ static void destroy(struct mqtt_conn *conn)
     tf_list_unlink(&conn->stream.dirty);
     tf_list_unlink(&conn->service);
     tf_list_remove(&conn->in_front);
+    tf_mqtt_front_servers_unref(front, conn->servers);
     tf_mqtt_front_free(front, conn, sizeof(*conn) + front->machine_size);
 }
 
@@ -427,8 +429,8 @@ struct tf_stream *tf_mqtt_front_conn_open(struct mqtt_front *front, unsigned lis
         return NULL;
     }
     memset(conn, 0, sizeof(*conn));
-    if (tf_mqtt_server_init(&conn->server, conn + 1, front->machine_size, &front->servers[listener],
-                            mqtt_now(front))) {
+    if (tf_mqtt_server_init(&conn->server, conn + 1, front->machine_size,
+                            &front->servers->configs[listener], mqtt_now(front))) {
         tf_mqtt_front_free(front, conn, size);
         return NULL;
     }
@@ -436,6 +438,8 @@ struct tf_stream *tf_mqtt_front_conn_open(struct mqtt_front *front, unsigned lis
     conn->stream.dirty_list = &front->front.dirty;
     conn->stream.move_to = TF_STREAM_STAYS;
     conn->front = front;
+    conn->servers = front->servers;
+    conn->servers->users++;
     conn->listener = (uint16_t)listener;
     conn->timer.kind = MQTT_TIMER_CONN;
     tf_list_init(&conn->subscribes);

@@ -39,6 +39,16 @@ struct mqtt_timer {
     uint8_t kind;
 };
 
+/*
+ * The machines' configurations, one for each listener. A machine borrows its own, and what was
+ * announced to its client stays so: a reload makes new ones, the former go with their last user.
+ */
+struct mqtt_servers {
+    size_t users;
+    size_t count;
+    struct tf_mqtt_server_config configs[];
+};
+
 /* A connection. Its machine follows in the same memory. */
 struct mqtt_conn {
     struct tf_stream stream;
@@ -46,6 +56,7 @@ struct mqtt_conn {
     struct tf_list_node service; /* front->service: something to do at the end of the turn */
     struct mqtt_front *front;
     struct tf_mqtt_server *server;
+    struct mqtt_servers *servers;
     struct mqtt_session *session;
     struct mqtt_timer timer;
     struct tf_list subscribes;   /* SUBSCRIBEs not yet answered */
@@ -94,8 +105,7 @@ struct mqtt_front {
     struct tf_list conns;
     struct tf_list service;
     struct tf_queue_limits limits;
-    struct tf_mqtt_server_config *servers; /* one for each listener */
-    size_t server_count;
+    struct mqtt_servers *servers; /* in force for new connections */
     uint64_t next_publisher;
     void *buffers; /* kept for reuse, strung together by their first words */
     size_t buffer_count;
@@ -124,6 +134,9 @@ void *tf_mqtt_front_part_alloc(struct mqtt_front *front, size_t size);
 void tf_mqtt_front_part_free(struct mqtt_front *front, void *part);
 
 /* mqtt_conn.c */
+
+/* Lets go of the machines' configurations. */
+void tf_mqtt_front_servers_unref(struct mqtt_front *front, struct mqtt_servers *servers);
 
 /* A new connection's stream; NULL: no memory. */
 struct tf_stream *tf_mqtt_front_conn_open(struct mqtt_front *front, unsigned listener,
@@ -203,7 +216,7 @@ bool tf_mqtt_front_envelope_read(struct mqtt_front *front, struct tf_bytes prope
                                  struct tf_envelope *ret, uint32_t *ret_expiry_s);
 
 /* True for addresses that clients may publish to. */
-bool tf_mqtt_front_address_open(const struct mqtt_front *front, struct tf_bytes address);
+bool tf_mqtt_front_address_open(struct tf_bytes address);
 
 /* mqtt_sys.c: for tf_front_ops.virtual_next */
 struct tf_message *tf_mqtt_front_virtual_next(struct tf_front *front, struct tf_bytes filter,

@@ -16,9 +16,8 @@ static bool begins_with(struct tf_bytes text, struct tf_bytes head)
     return text.length >= head.length && tf_bytes_equal(head, tf_bytes_of(text.data, head.length));
 }
 
-bool tf_mqtt_front_address_open(const struct mqtt_front *front, struct tf_bytes address)
+bool tf_mqtt_front_address_open(struct tf_bytes address)
 {
-    (void)front;
     if (address.length == 0 || address.data[0] != '$') {
         return true;
     }
@@ -155,7 +154,7 @@ static uint8_t refusal(const struct mqtt_conn *conn, const struct tf_mqtt_publis
                        uint64_t length)
 {
     const struct mqtt_front *front = conn->front;
-    if (!tf_mqtt_front_address_open(front, packet->topic)) {
+    if (!tf_mqtt_front_address_open(packet->topic)) {
         return TF_MQTT_NOT_AUTHORIZED;
     }
     return length > front->context.config->message_size_limit ? TF_MQTT_QUOTA_EXCEEDED : 0;

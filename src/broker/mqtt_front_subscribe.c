@@ -86,7 +86,7 @@ static void bind_filter(struct mqtt_conn *conn, const struct tf_mqtt_subscriptio
 {
     struct mqtt_front *front = conn->front;
     struct mqtt_session *session = conn->session;
-    uint8_t max_qos = front->servers[conn->listener].maximum_qos;
+    uint8_t max_qos = conn->servers->configs[conn->listener].maximum_qos;
     bool existing = tf_shard_binding(front->shard, &session->queue, wanted->filter) != NULL;
     struct tf_binding_options options = {.subscription_id = id,
                                          .qos = TF_MIN(wanted->qos, max_qos),

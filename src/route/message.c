@@ -111,6 +111,9 @@ enum tf_err tf_message_append(struct tf_message *message, struct tf_bytes run)
 {
     const struct tf_alloc *alloc = message->alloc;
     size_t count = message->publication.body_count;
+    if (run.length == 0) {
+        return TF_OK; /* a head may arrive before the first byte of the body */
+    }
     if (count == message->chunk_capacity) {
         size_t capacity = count ? 2 * count : 8;
         struct tf_bytes *chunks = alloc->alloc(alloc->ctx, capacity * sizeof(*chunks));
