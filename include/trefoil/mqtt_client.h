@@ -42,7 +42,8 @@ struct tf_mqtt_client;
 struct tf_mqtt_client_config {
     /*
      * What CONNECT says. `version` is TF_MQTT_3_1_1 or TF_MQTT_5. `properties` are those of 5.0 but
-     * Receive Maximum, Maximum Packet Size and Topic Alias Maximum, which follow from what is below.
+     * Receive Maximum, Maximum Packet Size and Topic Alias Maximum, which follow from what is
+     * below.
      */
     struct tf_mqtt_connect connect;
     struct tf_mqtt_session *session; /* must outlive the machine; empty for a clean start */
@@ -77,7 +78,8 @@ enum tf_mqtt_client_event_type {
     TF_MQTT_CLIENT_UNSUBSCRIBED,
     /* The delivery `handle` has ended: PUBACK, PUBCOMP, or a PUBREC with a failure. `reason`. */
     TF_MQTT_CLIENT_SETTLED,
-    /* Only if `stored`: PUBREC for `handle`, sent as `packet_id`. Answer: tf_mqtt_client_release. */
+    /* Only if `stored`: PUBREC for `handle`, sent as `packet_id`. Answer: tf_mqtt_client_release.
+     */
     TF_MQTT_CLIENT_RECEIVED,
     /* Only if `stored`: PUBREL for `packet_id`. Answer: tf_mqtt_client_complete. */
     TF_MQTT_CLIENT_RELEASED,
@@ -121,10 +123,10 @@ struct tf_mqtt_client_event {
 size_t tf_mqtt_client_size(const struct tf_mqtt_client_config *config);
 
 /*
- * Makes a machine in `memory`. TF_MISUSE: the config is invalid, or a clean start has a session with
- * something in it. TF_UNSUPPORTED: an Authentication Method is among the properties. TF_NO_MEMORY:
- * `length` is less than tf_mqtt_client_size. Nothing needs to be released but what was lent and
- * given.
+ * Makes a machine in `memory`. TF_MISUSE: the config is invalid, or a clean start has a session
+ * with something in it. TF_UNSUPPORTED: an Authentication Method is among the properties.
+ * TF_NO_MEMORY: `length` is less than tf_mqtt_client_size. Nothing needs to be released but what
+ * was lent and given.
  */
 TF_MUST_USE enum tf_err tf_mqtt_client_init(struct tf_mqtt_client **ret, void *memory,
                                             size_t length,
@@ -132,8 +134,9 @@ TF_MUST_USE enum tf_err tf_mqtt_client_init(struct tf_mqtt_client **ret, void *m
                                             tf_time now);
 
 /*
- * Lends a buffer for output, at least 128 bytes; the first time CONNECT is written to it. TF_MISUSE:
- * there is one already, or it is too short. TF_NO_MEMORY: CONNECT does not fit: lend a larger one.
+ * Lends a buffer for output, at least 128 bytes; the first time CONNECT is written to it.
+ * TF_MISUSE: there is one already, or it is too short. TF_NO_MEMORY: CONNECT does not fit: lend a
+ * larger one.
  */
 TF_MUST_USE enum tf_err tf_mqtt_client_lend(struct tf_mqtt_client *client, void *buffer,
                                             size_t length);
@@ -142,9 +145,9 @@ TF_MUST_USE enum tf_err tf_mqtt_client_lend(struct tf_mqtt_client *client, void 
 void *tf_mqtt_client_take(struct tf_mqtt_client *client);
 
 /*
- * Gives memory for a part, `length` at least the `size` of its NEEDS event, aligned as uint64_t; may
- * also be done before it is asked for. *ret_old is the memory to take back, NULL if there was none.
- * The session's two tables go to the session, the others live until tf_mqtt_client_reclaim.
+ * Gives memory for a part, `length` at least the `size` of its NEEDS event, aligned as uint64_t;
+ * may also be done before it is asked for. *ret_old is the memory to take back, NULL if there was
+ * none. The session's two tables go to the session, the others live until tf_mqtt_client_reclaim.
  * TF_MISUSE: too little.
  */
 TF_MUST_USE enum tf_err tf_mqtt_client_give(struct tf_mqtt_client *client, enum tf_mqtt_part part,
@@ -202,9 +205,9 @@ TF_MUST_USE enum tf_err tf_mqtt_client_unsubscribe(struct tf_mqtt_client *client
 
 /*
  * Acknowledges a PUBLISH at QoS 1 or 2 (after its last BODY). PUBACKs and PUBRECs go out in the
- * order of the PUBLISHes (4.6), whatever the order of these calls; what does not fit goes out later.
- * `reason`: 0 or a failure, for which 3.1.1 has no word but to close. Serves also for a QoS 2
- * PUBLISH of an earlier connection of this session. TF_NOT_FOUND: no such PUBLISH is waiting.
+ * order of the PUBLISHes (4.6), whatever the order of these calls; what does not fit goes out
+ * later. `reason`: 0 or a failure, for which 3.1.1 has no word but to close. Serves also for a QoS
+ * 2 PUBLISH of an earlier connection of this session. TF_NOT_FOUND: no such PUBLISH is waiting.
  */
 TF_MUST_USE enum tf_err tf_mqtt_client_ack(struct tf_mqtt_client *client, uint16_t packet_id,
                                            uint8_t reason);

@@ -13,8 +13,8 @@
  *  6. When tf_mqtt_server_closing is true: write what output is left, then close.
  *
  * After CONNECT the machine stands still until tf_mqtt_server_accept or _refuse. All violations of
- * the standard are answered by the machine itself: CONNACK or DISCONNECT with the code (5.0), a bare
- * close for 3.1.1 (4.13), then `closing`.
+ * the standard are answered by the machine itself: CONNACK or DISCONNECT with the code (5.0), a
+ * bare close for 3.1.1 (4.13), then `closing`.
  */
 #ifndef TREFOIL_MQTT_SERVER_H
 #define TREFOIL_MQTT_SERVER_H
@@ -27,21 +27,21 @@ struct tf_mqtt_server;
 
 /* Read during init and while the machine lives; may be shared by many connections. */
 struct tf_mqtt_server_config {
-    uint32_t max_packet_size;        /* inbound, bytes in all; announced to 5.0 clients */
-    uint32_t max_connect_size;       /* of what comes before CONNECT is complete */
-    uint32_t body_run;               /* PUBLISH above this comes in runs (BODY events); 0: never */
-    uint32_t reference_from;         /* bodies from this size go out by reference; 0: never */
-    uint32_t connect_timeout_ms;     /* from init to a whole CONNECT */
-    uint16_t receive_maximum;        /* inbound QoS 1 and 2 at once, 1 to 65,535 */
-    uint32_t topic_alias_bytes;      /* of all alias topics together; 0x97 beyond */
-    uint16_t topic_alias_maximum;    /* inbound; 0: none */
-    uint16_t max_in_flight;          /* outbound QoS 1 and 2 at once, at most the client's own */
-    uint16_t max_topic_levels;       /* 0x90 for a topic with more; 0: no limit */
-    uint16_t max_keep_alive_s;       /* 0: no limit; else a 5.0 client is told (3.2.2.3.14) */
-    uint8_t maximum_qos;             /* 0 to 2 (3.2.2.3.4) */
-    bool retain_available;           /* 3.2.2.3.5 */
-    bool shared_available;           /* 3.2.2.3.13 */
-    bool check_payload_format;       /* payload format 1 must be UTF-8: 0x99 (3.3.2.3.2) */
+    uint32_t max_packet_size;     /* inbound, bytes in all; announced to 5.0 clients */
+    uint32_t max_connect_size;    /* of what comes before CONNECT is complete */
+    uint32_t body_run;            /* PUBLISH above this comes in runs (BODY events); 0: never */
+    uint32_t reference_from;      /* bodies from this size go out by reference; 0: never */
+    uint32_t connect_timeout_ms;  /* from init to a whole CONNECT */
+    uint16_t receive_maximum;     /* inbound QoS 1 and 2 at once, 1 to 65,535 */
+    uint32_t topic_alias_bytes;   /* of all alias topics together; 0x97 beyond */
+    uint16_t topic_alias_maximum; /* inbound; 0: none */
+    uint16_t max_in_flight;       /* outbound QoS 1 and 2 at once, at most the client's own */
+    uint16_t max_topic_levels;    /* 0x90 for a topic with more; 0: no limit */
+    uint16_t max_keep_alive_s;    /* 0: no limit; else a 5.0 client is told (3.2.2.3.14) */
+    uint8_t maximum_qos;          /* 0 to 2 (3.2.2.3.4) */
+    bool retain_available;        /* 3.2.2.3.5 */
+    bool shared_available;        /* 3.2.2.3.13 */
+    bool check_payload_format;    /* payload format 1 must be UTF-8: 0x99 (3.3.2.3.2) */
 };
 
 enum tf_mqtt_server_event_type {
@@ -105,8 +105,8 @@ struct tf_mqtt_server_event {
 
 /* The answer to CONNECT. */
 struct tf_mqtt_server_accept {
-    struct tf_mqtt_session *session; /* must outlive the machine */
-    bool session_present;            /* false also empties nothing: give a fresh session */
+    struct tf_mqtt_session *session;    /* must outlive the machine */
+    bool session_present;               /* false also empties nothing: give a fresh session */
     struct tf_bytes assigned_client_id; /* empty: none assigned */
     uint32_t session_expiry_s;          /* in force; told to a 5.0 client if it differs */
 };
@@ -115,8 +115,9 @@ struct tf_mqtt_server_accept {
 size_t tf_mqtt_server_size(const struct tf_mqtt_server_config *config);
 
 /*
- * Makes a machine in `memory`. TF_MISUSE: the config is invalid. TF_NO_MEMORY: `length` is less than
- * tf_mqtt_server_size. Nothing needs to be released but what was lent and owners not yet RETURNED.
+ * Makes a machine in `memory`. TF_MISUSE: the config is invalid. TF_NO_MEMORY: `length` is less
+ * than tf_mqtt_server_size. Nothing needs to be released but what was lent and owners not yet
+ * RETURNED.
  */
 TF_MUST_USE enum tf_err tf_mqtt_server_init(struct tf_mqtt_server **ret, void *memory,
                                             size_t length,
@@ -189,9 +190,9 @@ TF_MUST_USE enum tf_err tf_mqtt_server_published(struct tf_mqtt_server *server, 
                                                  uint8_t reason);
 
 /*
- * Answers SUBSCRIBE; `reasons` is one code a filter, for 3.1.1 failures become 0x80. Answered before
- * the next input there is always room. TF_AGAIN: no room now; TF_NO_MEMORY: not even in the whole
- * buffer, lend a larger one. TF_MISUSE: none waits. TF_CLOSED: closing.
+ * Answers SUBSCRIBE; `reasons` is one code a filter, for 3.1.1 failures become 0x80. Answered
+ * before the next input there is always room. TF_AGAIN: no room now; TF_NO_MEMORY: not even in the
+ * whole buffer, lend a larger one. TF_MISUSE: none waits. TF_CLOSED: closing.
  */
 TF_MUST_USE enum tf_err tf_mqtt_server_subscribed(struct tf_mqtt_server *server, uint16_t packet_id,
                                                   struct tf_bytes reasons);

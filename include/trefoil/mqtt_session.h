@@ -63,7 +63,8 @@ TF_MUST_USE enum tf_err tf_mqtt_session_give_sent(struct tf_mqtt_session *sessio
 TF_MUST_USE enum tf_err tf_mqtt_session_give_received(struct tf_mqtt_session *session, void *memory,
                                                       size_t length, void **ret_old);
 
-/* Takes the outbound table back if no id is in use; NULL otherwise. The session is usable without. */
+/* Takes the outbound table back if no id is in use; NULL otherwise. The session is usable without.
+ */
 void *tf_mqtt_session_take_sent(struct tf_mqtt_session *session);
 
 /* Takes the inbound table back if it is empty; NULL otherwise. */

@@ -23,7 +23,7 @@ static const char *advice(enum tf_err err, int reason)
     switch (reason) {
     case EACCES:
     case EPERM:
-        return "ports below 1024 need privileges: start as root with `user`, or choose another port";
+        return "ports below 1024 need privileges: start as root with `user`, or choose another";
     case EADDRNOTAVAIL:
         return "this is no address of this machine";
     case EAFNOSUPPORT:

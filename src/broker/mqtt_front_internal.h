@@ -66,7 +66,7 @@ struct mqtt_conn {
     struct tf_message *incoming; /* a message whose body comes in runs */
     uint32_t buffer_size;
     uint32_t input_length, input_capacity, input_need;
-    uint16_t incoming_id;
+    uint16_t incoming_id; /* of the PUBLISH whose body is still coming; else 0 */
     uint16_t listener;
     uint8_t incoming_reason; /* why its runs are read and forgotten; 0: they are not */
     uint8_t incoming_qos;

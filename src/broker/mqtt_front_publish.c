@@ -223,15 +223,17 @@ void tf_mqtt_front_on_body(struct mqtt_conn *conn, const struct tf_mqtt_server_e
     if (event->payload_left) {
         return;
     }
+    uint16_t packet_id = conn->incoming_id;
     conn->incoming = NULL;
+    conn->incoming_id = 0;
     if (message) {
-        publish(conn, &message->publication, conn->incoming_qos, conn->incoming_id);
+        publish(conn, &message->publication, conn->incoming_qos, packet_id);
         tf_message_unref(message);
         return;
     }
     conn->front->front.counters.publish_dropped++;
     if (conn->incoming_qos) {
-        acknowledge(conn, conn->incoming_id, conn->incoming_reason);
+        acknowledge(conn, packet_id, conn->incoming_reason);
     }
 }
 

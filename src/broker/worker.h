@@ -33,7 +33,8 @@
 #include <stdatomic.h>
 
 #define TF_WORKER_FRONTS_MAX 4u
-#define TF_WORKER_READ_SIZE (64u * 1024) /* of the buffer: what is read of a connection in a turn \
+#define TF_WORKER_READ_SIZE                                                                       \
+    (64u * 1024)                         /* of the buffer: what is read of a connection in a turn \
                                           */
 #define TF_WORKER_LINGER (2 * TF_SECOND) /* for the last output, and for the peer's end */
 

@@ -14,9 +14,9 @@
  *   RESUMING   old deliveries go first: RESEND, RECEIVED, PUBREL
  *     -> UP         resume_next in conn_send.c, after the last of them
  *   RESUMING, UP
- *     -> CLOSING    tf_mqtt_client_disconnect; tf_mqtt_client_on_disconnect: the server says goodbye;
- *                   tf_mqtt_conn_violate: it broke the protocol; tf_mqtt_client_tick: no PINGRESP
- *   any        -> CLOSING    tf_mqtt_client_abandon
+ *     -> CLOSING    tf_mqtt_client_disconnect; tf_mqtt_client_on_disconnect: the server says
+ * goodbye; tf_mqtt_conn_violate: it broke the protocol; tf_mqtt_client_tick: no PINGRESP any ->
+ * CLOSING    tf_mqtt_client_abandon
  *
  * Invariants (tf_mqtt_client_check) beside those of the connection, see server.c 3 to 8 and 10:
  *  1. Something is `losing` in ANSWERING only, and it is an id in use.
@@ -28,7 +28,8 @@
 
 #include "mqtt/codec.h"
 
-/* --- start ------------------------------------------------------------------------------------------- */
+/* --- start
+ * ------------------------------------------------------------------------------------------- */
 
 static bool config_valid(const struct tf_mqtt_client_config *config)
 {
@@ -116,7 +117,8 @@ enum tf_err tf_mqtt_client_lend(struct tf_mqtt_client *client, void *buffer, siz
     return TF_OK;
 }
 
-/* --- input ------------------------------------------------------------------------------------------- */
+/* --- input
+ * ------------------------------------------------------------------------------------------- */
 
 static enum tf_err on_publish(struct tf_mqtt_client *client, const struct tf_mqtt_frame *frame)
 {
@@ -136,7 +138,8 @@ static enum tf_err on_pubrec(struct tf_mqtt_client *client, const struct tf_mqtt
 
     if (!err && conn->slot.kind == TF_MQTT_SLOT_RECEIVED && !client->config->stored) {
         conn->slot.kind = TF_MQTT_SLOT_EMPTY;
-        (void)tf_mqtt_conn_release(conn, conn->slot.packet_id); /* or when its turn to resend comes */
+        (void)tf_mqtt_conn_release(conn,
+                                   conn->slot.packet_id); /* or when its turn to resend comes */
     }
     return err;
 }
@@ -173,8 +176,8 @@ static enum tf_err on_pingresp(struct tf_mqtt_client *client, const struct tf_mq
 /* What only a client may send, and AUTH, since no authentication method is ever asked for. */
 static enum tf_err on_forbidden(struct tf_mqtt_client *client, const struct tf_mqtt_frame *frame)
 {
-    const char *why = frame->type == TF_MQTT_AUTH ? "no authentication is under way"
-                                                  : "not for a server to send";
+    const char *why =
+        frame->type == TF_MQTT_AUTH ? "no authentication is under way" : "not for a server to send";
 
     return tf_mqtt_conn_violate(&client->conn, TF_MQTT_PROTOCOL_ERROR, frame->type, why);
 }
@@ -233,7 +236,8 @@ enum tf_err tf_mqtt_client_input(struct tf_mqtt_client *client, struct tf_bytes 
     return TF_OK;
 }
 
-/* --- events ------------------------------------------------------------------------------------------ */
+/* --- events
+ * ------------------------------------------------------------------------------------------ */
 
 /* Tells what does not wait in the slot. */
 static bool other_event(struct tf_mqtt_client *client, struct tf_mqtt_client_event *ret)
@@ -314,8 +318,8 @@ bool tf_mqtt_client_event(struct tf_mqtt_client *client, struct tf_mqtt_client_e
         break;
     case TF_MQTT_SLOT_SETTLED:
     case TF_MQTT_SLOT_RECEIVED:
-        ret->type = slot->kind == TF_MQTT_SLOT_SETTLED ? TF_MQTT_CLIENT_SETTLED
-                                                       : TF_MQTT_CLIENT_RECEIVED;
+        ret->type =
+            slot->kind == TF_MQTT_SLOT_SETTLED ? TF_MQTT_CLIENT_SETTLED : TF_MQTT_CLIENT_RECEIVED;
         ret->handle = slot->handle;
         ret->packet_id = slot->packet_id;
         ret->reason = slot->reason;
@@ -346,7 +350,8 @@ bool tf_mqtt_client_event(struct tf_mqtt_client *client, struct tf_mqtt_client_e
     return true;
 }
 
-/* --- messages, answers and parts: as both ends do them ------------------------------------------------- */
+/* --- messages, answers and parts: as both ends do them
+ * ------------------------------------------------- */
 
 enum tf_err tf_mqtt_client_publish(struct tf_mqtt_client *client,
                                    const struct tf_mqtt_delivery *delivery, bool *ret_borrowed)
@@ -419,7 +424,8 @@ void tf_mqtt_client_abandon(struct tf_mqtt_client *client)
     tf_mqtt_conn_abandon(&client->conn);
 }
 
-/* --- the end, and time ---------------------------------------------------------------------------------- */
+/* --- the end, and time
+ * ---------------------------------------------------------------------------------- */
 
 void tf_mqtt_client_disconnect(struct tf_mqtt_client *client, uint8_t reason)
 {

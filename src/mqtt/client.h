@@ -23,9 +23,11 @@ struct tf_mqtt_client {
     bool identifier_available;
     bool shared_available;
     bool ping_due; /* PINGREQ waits for room */
+    bool lose_all; /* the server has no session: not only requests are lost */
 };
 
-/* --- client_connect.c ------------------------------------------------------------------------------ */
+/* --- client_connect.c
+ * ------------------------------------------------------------------------------ */
 
 /* Writes CONNECT to the buffer just lent. TF_NO_MEMORY: it does not fit. */
 enum tf_err tf_mqtt_client_put_connect(struct tf_mqtt_client *client);
@@ -39,7 +41,8 @@ enum tf_err tf_mqtt_client_on_disconnect(struct tf_mqtt_client *client,
 /* The next delivery or request that is lost, its handle in *ret; false: no more. */
 bool tf_mqtt_client_lose(struct tf_mqtt_client *client, uint64_t *ret);
 
-/* --- client_subscribe.c ---------------------------------------------------------------------------- */
+/* --- client_subscribe.c
+ * ---------------------------------------------------------------------------- */
 
 /* Takes SUBACK and UNSUBACK. */
 enum tf_err tf_mqtt_client_on_suback(struct tf_mqtt_client *client,

@@ -6,7 +6,8 @@
 
 #include "mqtt/codec.h"
 
-/* --- CONNECT ------------------------------------------------------------------------------------------- */
+/* --- CONNECT
+ * ------------------------------------------------------------------------------------------- */
 
 /* Puts the properties that follow from the config, behind those of the caller. */
 static void put_properties(struct tf_writer *writer, const struct tf_mqtt_client_config *config)
@@ -37,7 +38,8 @@ enum tf_err tf_mqtt_client_put_connect(struct tf_mqtt_client *client)
     size_t size, own;
 
     if (connect.version >= TF_MQTT_5) {
-        /* The whole section is made at the end of the buffer, which is empty, and copied from there. */
+        /* The whole section is made at the end of the buffer, which is empty, and copied from
+         * there. */
         own = connect.properties.length + 11;
         if (own > output->size)
             return TF_NO_MEMORY;
@@ -58,7 +60,8 @@ enum tf_err tf_mqtt_client_put_connect(struct tf_mqtt_client *client)
     return TF_OK;
 }
 
-/* --- CONNACK ------------------------------------------------------------------------------------------- */
+/* --- CONNACK
+ * ------------------------------------------------------------------------------------------- */
 
 /* The reason of 5.0 that means the same as a return code of 3.1.1 3.2.2.3. */
 static uint8_t reason_of(const struct tf_mqtt_client *client, uint8_t code)
@@ -117,16 +120,15 @@ static void read_properties(struct tf_mqtt_client *client, struct tf_bytes prope
 }
 
 /*
- * The first id from `packet_id` on that is lost: a request of another connection, or anything if the
- * server has no session (MQTT 5.0 3.2.2.1.1); 0: none.
+ * The first id from `packet_id` on that is lost: a request of another connection, or anything if
+ * the server has no session (MQTT 5.0 3.2.2.1.1); 0: none.
  */
 static uint16_t next_lost(const struct tf_mqtt_client *client, uint16_t packet_id)
 {
     const struct tf_mqtt_session *session = client->config->session;
-    bool all = !client->conn.slot.connack.session_present;
 
     for (; packet_id; packet_id = session->sent[packet_id - 1].next) {
-        if (all || session->sent[packet_id - 1].state >= TF_MQTT_SENT_SUBACK)
+        if (client->lose_all || session->sent[packet_id - 1].state >= TF_MQTT_SENT_SUBACK)
             break;
     }
     return packet_id;
@@ -156,7 +158,8 @@ enum tf_err tf_mqtt_client_on_connack(struct tf_mqtt_client *client,
                                     "a session after a clean start");
     }
     read_properties(client, connack->properties);
-    if (!connack->session_present)
+    client->lose_all = !connack->session_present;
+    if (client->lose_all)
         tf_mqtt_session_received_clear(session);
     client->losing = next_lost(client, session->sent_first);
     if (!client->losing)
@@ -182,7 +185,8 @@ bool tf_mqtt_client_lose(struct tf_mqtt_client *client, uint64_t *ret)
     return true;
 }
 
-/* --- DISCONNECT ---------------------------------------------------------------------------------------- */
+/* --- DISCONNECT
+ * ---------------------------------------------------------------------------------------- */
 
 enum tf_err tf_mqtt_client_on_disconnect(struct tf_mqtt_client *client,
                                          const struct tf_mqtt_frame *frame)

@@ -45,8 +45,7 @@ static enum tf_err check_request(const struct tf_mqtt_client *client, const stru
 
         if (err == TF_PROTOCOL || !tf_mqtt_filter_valid(filter) || filter.length > UINT16_MAX)
             return TF_MISUSE;
-        if ((!err && !client->shared_available) ||
-            (is_wild(filter) && !client->wildcard_available))
+        if ((!err && !client->shared_available) || (is_wild(filter) && !client->wildcard_available))
             return TF_UNSUPPORTED;
     }
     if (client->conn.version >= TF_MQTT_5 && !client->identifier_available &&
@@ -117,10 +116,9 @@ static enum tf_err send_request(struct tf_mqtt_client *client, uint64_t handle,
     if (tf_mqtt_session_sent_full(session))
         return session->sent_count == UINT16_MAX ? TF_AGAIN
                                                  : tf_mqtt_conn_need(conn, TF_MQTT_PART_SENT);
-    packet_id = tf_mqtt_session_sent_add(session, handle,
-                                         request->type == TF_MQTT_SUBSCRIBE
-                                             ? TF_MQTT_SENT_SUBACK
-                                             : TF_MQTT_SENT_UNSUBACK);
+    packet_id = tf_mqtt_session_sent_add(
+        session, handle,
+        request->type == TF_MQTT_SUBSCRIBE ? TF_MQTT_SENT_SUBACK : TF_MQTT_SENT_UNSUBACK);
     tf_mqtt_session_sent(session, packet_id)->filters = (uint8_t)request->count;
     client->requests++;
     put_request(client, request, packet_id, remaining, size);
@@ -143,10 +141,8 @@ enum tf_err tf_mqtt_client_unsubscribe(struct tf_mqtt_client *client, uint64_t h
                                        const struct tf_bytes *filters, size_t count,
                                        struct tf_bytes properties)
 {
-    struct request request = {.type = TF_MQTT_UNSUBSCRIBE,
-                              .filters = filters,
-                              .count = count,
-                              .properties = properties};
+    struct request request = {
+        .type = TF_MQTT_UNSUBSCRIBE, .filters = filters, .count = count, .properties = properties};
 
     return send_request(client, handle, &request);
 }

@@ -24,7 +24,8 @@ void tf_mqtt_conn_start(struct tf_mqtt_conn *conn, struct tf_mqtt_session *sessi
     conn->state = conn->resend ? TF_MQTT_CONN_RESUMING : TF_MQTT_CONN_UP;
 }
 
-/* --- parts ----------------------------------------------------------------------------------------- */
+/* --- parts
+ * ----------------------------------------------------------------------------------------- */
 
 enum tf_err tf_mqtt_conn_need(struct tf_mqtt_conn *conn, enum tf_mqtt_part part)
 {
@@ -135,7 +136,8 @@ void *tf_mqtt_conn_reclaim(struct tf_mqtt_conn *conn, enum tf_mqtt_part part)
     return NULL;
 }
 
-/* --- output ---------------------------------------------------------------------------------------- */
+/* --- output
+ * ---------------------------------------------------------------------------------------- */
 
 void tf_mqtt_conn_ack(struct tf_mqtt_conn *conn, enum tf_mqtt_type type, uint16_t packet_id,
                       uint8_t reason)
@@ -193,6 +195,17 @@ static struct tf_bytes goodbye_text(const struct tf_mqtt_conn *conn, char *text,
     return tf_bytes_of(text, tf_writer_length(&writer));
 }
 
+/* The reason as it may stand in the packet that is due (MQTT 5.0 2.4). */
+static uint8_t goodbye_reason(const struct tf_mqtt_conn *conn)
+{
+    bool connack = conn->goodbye == TF_MQTT_GOODBYE_CONNACK;
+
+    if (tf_mqtt_reason_allowed(connack ? TF_MQTT_CONNACK : TF_MQTT_DISCONNECT, conn->reason))
+        return conn->reason;
+    return connack && conn->reason == TF_MQTT_SERVER_SHUTTING_DOWN ? TF_MQTT_SERVER_UNAVAILABLE
+                                                                   : TF_MQTT_UNSPECIFIED_ERROR;
+}
+
 /*
  * Writes the DISCONNECT or CONNACK that is due. With a reason string if there is room and the peer
  * takes it (MQTT 5.0 3.1.2.11.4, 3.1.2.11.7); not at all over its Maximum Packet Size. When there
@@ -201,10 +214,11 @@ static struct tf_bytes goodbye_text(const struct tf_mqtt_conn *conn, char *text,
 static void put_goodbye(struct tf_mqtt_conn *conn)
 {
     bool connack = conn->goodbye == TF_MQTT_GOODBYE_CONNACK;
+    uint8_t reason = goodbye_reason(conn);
     size_t room = tf_mqtt_output_room(&conn->output, 0);
     char text[TF_MQTT_GOODBYE_MAX];
     struct tf_bytes string = {0};
-    size_t bare = connack ? 5 : conn->reason ? 3 : 2; /* of 5.0, without properties */
+    size_t bare = connack ? 5 : reason ? 3 : 2; /* of 5.0, without properties */
     uint8_t *to = tf_mqtt_output_next(&conn->output);
     uint8_t *start = to;
 
@@ -233,8 +247,8 @@ static void put_goodbye(struct tf_mqtt_conn *conn)
     }
     if (connack)
         to = tf_mqtt_put_u8(to, 0); /* MQTT 5.0 3.2.2.1.1: no session is present */
-    if (connack || conn->reason)
-        to = tf_mqtt_put_u8(to, conn->reason);
+    if (connack || reason)
+        to = tf_mqtt_put_u8(to, reason);
     if (string.length > 0) {
         to = tf_mqtt_put_u8(to, 3 + (unsigned)string.length);
         to = tf_mqtt_put_binary(tf_mqtt_put_u8(to, TF_MQTT_REASON_STRING), string);
@@ -279,7 +293,8 @@ void tf_mqtt_conn_abandon(struct tf_mqtt_conn *conn)
     tf_mqtt_output_abandon(&conn->output);
 }
 
-/* --- the end --------------------------------------------------------------------------------------- */
+/* --- the end
+ * --------------------------------------------------------------------------------------- */
 
 void tf_mqtt_conn_close(struct tf_mqtt_conn *conn, enum tf_mqtt_goodbye goodbye, uint8_t reason,
                         unsigned where, const char *why)
@@ -315,7 +330,8 @@ enum tf_err tf_mqtt_conn_violate(struct tf_mqtt_conn *conn, uint8_t reason, unsi
     return TF_PROTOCOL;
 }
 
-/* --- what is to be told beside the slot -------------------------------------------------------------- */
+/* --- what is to be told beside the slot
+ * -------------------------------------------------------------- */
 
 enum tf_mqtt_slot_kind tf_mqtt_conn_next(struct tf_mqtt_conn *conn, uint64_t *ret_number,
                                          uint16_t *ret_id)
@@ -326,7 +342,7 @@ enum tf_mqtt_slot_kind tf_mqtt_conn_next(struct tf_mqtt_conn *conn, uint64_t *re
         return TF_MQTT_SLOT_RETURNED;
     if (conn->needs) {
         unsigned part = (unsigned)__builtin_ctz(conn->needs);
-        conn->needs &= (uint8_t)~(1u << part);
+        conn->needs &= (uint8_t) ~(1u << part);
         *ret_number = part;
         return TF_MQTT_SLOT_NEEDS;
     }

@@ -142,7 +142,8 @@ struct tf_mqtt_conn {
     bool quiet;     /* no reason strings: the peer wants none */
 };
 
-/* --- conn.c: start, parts, output, end ----------------------------------------------------------- */
+/* --- conn.c: start, parts, output, end -----------------------------------------------------------
+ */
 
 /* Starts; the memory need not be zero. */
 void tf_mqtt_conn_init(struct tf_mqtt_conn *conn, const struct tf_mqtt_conn_rules *rules,
@@ -192,17 +193,19 @@ enum tf_mqtt_slot_kind tf_mqtt_conn_next(struct tf_mqtt_conn *conn, uint64_t *re
 /* Checks the invariants. */
 bool tf_mqtt_conn_check(const struct tf_mqtt_conn *conn);
 
-/* --- conn_input.c: from bytes to a packet --------------------------------------------------------- */
+/* --- conn_input.c: from bytes to a packet
+ * --------------------------------------------------------- */
 
 /*
- * Finds the next packet in `in`. TF_OK with *ret->length > 0: a packet for the caller's table. TF_OK
- * with *ret->length == 0: it was taken here (a run of a body, the start of a large PUBLISH) and
- * *ret_used is set. Else as tf_mqtt_server_input.
+ * Finds the next packet in `in`. TF_OK with *ret->length > 0: a packet for the caller's table.
+ * TF_OK with *ret->length == 0: it was taken here (a run of a body, the start of a large PUBLISH)
+ * and *ret_used is set. Else as tf_mqtt_server_input.
  */
 enum tf_err tf_mqtt_conn_frame(struct tf_mqtt_conn *conn, struct tf_bytes in,
                                struct tf_mqtt_frame *ret, size_t *ret_used, size_t *ret_need);
 
-/* --- conn_receive.c: PUBLISH from the peer --------------------------------------------------------- */
+/* --- conn_receive.c: PUBLISH from the peer
+ * --------------------------------------------------------- */
 
 /*
  * Takes a PUBLISH, of which `left` bytes of the body are still to come. TF_OK: PUBLISH in the slot,
@@ -224,7 +227,8 @@ void tf_mqtt_conn_flush(struct tf_mqtt_conn *conn);
 enum tf_err tf_mqtt_conn_published(struct tf_mqtt_conn *conn, uint16_t packet_id, uint8_t reason);
 enum tf_err tf_mqtt_conn_complete(struct tf_mqtt_conn *conn, uint16_t packet_id);
 
-/* --- conn_send.c: PUBLISH to the peer --------------------------------------------------------------- */
+/* --- conn_send.c: PUBLISH to the peer
+ * --------------------------------------------------------------- */
 
 /* Take PUBACK, PUBREC, PUBCOMP: SETTLED or RECEIVED in the slot, or nothing. */
 enum tf_err tf_mqtt_conn_puback(struct tf_mqtt_conn *conn, const struct tf_mqtt_frame *frame);
@@ -240,7 +244,8 @@ enum tf_err tf_mqtt_conn_deliver(struct tf_mqtt_conn *conn, const struct tf_mqtt
 enum tf_err tf_mqtt_conn_release(struct tf_mqtt_conn *conn, uint16_t packet_id);
 uint16_t tf_mqtt_conn_credit(const struct tf_mqtt_conn *conn);
 
-/* --- for all of them ------------------------------------------------------------------------------- */
+/* --- for all of them
+ * ------------------------------------------------------------------------------- */
 
 /* True between the handshake and the end. */
 static inline bool tf_mqtt_conn_open(const struct tf_mqtt_conn *conn)

@@ -86,8 +86,8 @@ static enum tf_err take_large(struct tf_mqtt_conn *conn, struct tf_bytes in, siz
         return err;
     head.frame.body.length = in.length - head.fixed;
     head.frame.length = in.length;
-    err = tf_mqtt_conn_publish(conn, &head.frame,
-                               head.remaining - (uint32_t)head.frame.body.length);
+    err =
+        tf_mqtt_conn_publish(conn, &head.frame, head.remaining - (uint32_t)head.frame.body.length);
     if (!err)
         *ret_used = in.length;
     return err;

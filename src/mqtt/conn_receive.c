@@ -8,7 +8,8 @@
 
 #include "mqtt/codec.h"
 
-/* --- the payload format ------------------------------------------------------------------------------ */
+/* --- the payload format
+ * ------------------------------------------------------------------------------ */
 
 bool tf_mqtt_conn_utf8(struct tf_mqtt_conn *conn, struct tf_bytes run)
 {
@@ -35,7 +36,8 @@ bool tf_mqtt_conn_utf8(struct tf_mqtt_conn *conn, struct tf_bytes run)
     return conn->body_left > 0 || conn->utf8_left == 0;
 }
 
-/* --- answers, in order ------------------------------------------------------------------------------- */
+/* --- answers, in order
+ * ------------------------------------------------------------------------------- */
 
 /* The i-th PUBLISH without an answer, the oldest first. */
 static struct tf_mqtt_unanswered *unanswered(struct tf_mqtt_pending *pending, unsigned i)
@@ -126,7 +128,8 @@ enum tf_err tf_mqtt_conn_published(struct tf_mqtt_conn *conn, uint16_t packet_id
     return TF_OK;
 }
 
-/* --- PUBLISH ------------------------------------------------------------------------------------------ */
+/* --- PUBLISH
+ * ------------------------------------------------------------------------------------------ */
 
 /* Puts the topic of an alias into the PUBLISH, or remembers it (MQTT 5.0 3.3.2.3.4). */
 static enum tf_err apply_alias(struct tf_mqtt_conn *conn, struct tf_mqtt_publish *publish,
@@ -188,7 +191,7 @@ static enum tf_err check_rules(struct tf_mqtt_conn *conn, const struct tf_mqtt_p
     if (publish->topic.length == 0)
         return tf_mqtt_conn_violate(conn, TF_MQTT_PROTOCOL_ERROR, TF_MQTT_PUBLISH,
                                     "no topic"); /* MQTT 5.0 3.3.2.1 */
-    if (publish->qos > rules->maximum_qos) /* MQTT 5.0 3.2.2.3.4 */
+    if (publish->qos > rules->maximum_qos)       /* MQTT 5.0 3.2.2.3.4 */
         return tf_mqtt_conn_violate(conn, TF_MQTT_QOS_NOT_SUPPORTED, TF_MQTT_PUBLISH, NULL);
     if (publish->retain && !rules->retain_available) /* MQTT 5.0 3.2.2.3.5 */
         return tf_mqtt_conn_violate(conn, TF_MQTT_RETAIN_NOT_SUPPORTED, TF_MQTT_PUBLISH, NULL);
@@ -307,7 +310,8 @@ enum tf_err tf_mqtt_conn_publish(struct tf_mqtt_conn *conn, const struct tf_mqtt
     return TF_OK;
 }
 
-/* --- PUBREL ------------------------------------------------------------------------------------------- */
+/* --- PUBREL
+ * ------------------------------------------------------------------------------------------- */
 
 enum tf_err tf_mqtt_conn_pubrel(struct tf_mqtt_conn *conn, const struct tf_mqtt_frame *frame)
 {

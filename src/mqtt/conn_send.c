@@ -9,7 +9,8 @@
 
 #include "mqtt/codec.h"
 
-/* --- writing PUBLISH ----------------------------------------------------------------------------------- */
+/* --- writing PUBLISH
+ * ----------------------------------------------------------------------------------- */
 
 /* How a delivery will lie in the output. */
 struct plan {
@@ -61,8 +62,8 @@ static enum tf_err make_plan(const struct tf_mqtt_conn *conn,
         plan.refs = refs;
     }
     if (tf_mqtt_output_room(&conn->output, plan.refs) < plan.front) {
-        bool could = !conn->output.buffer ||
-                     tf_mqtt_output_could(&conn->output, plan.front, plan.refs);
+        bool could =
+            !conn->output.buffer || tf_mqtt_output_could(&conn->output, plan.front, plan.refs);
         return could ? TF_AGAIN : TF_NO_MEMORY;
     }
     *ret = plan;
@@ -88,8 +89,7 @@ static uint8_t *put_properties(uint8_t *to, const struct tf_mqtt_delivery *deliv
 
 /* Writes a planned delivery; cannot fail. *ret_borrowed: its body is referred to. */
 static void write_planned(struct tf_mqtt_conn *conn, const struct tf_mqtt_delivery *delivery,
-                          const struct plan *plan, uint16_t packet_id, bool dup,
-                          bool *ret_borrowed)
+                          const struct plan *plan, uint16_t packet_id, bool dup, bool *ret_borrowed)
 {
     uint8_t *start = tf_mqtt_output_next(&conn->output);
     uint8_t *to = start;
@@ -117,7 +117,8 @@ static void write_planned(struct tf_mqtt_conn *conn, const struct tf_mqtt_delive
         *ret_borrowed = plan->refs > 0;
 }
 
-/* --- resumption ---------------------------------------------------------------------------------------- */
+/* --- resumption
+ * ---------------------------------------------------------------------------------------- */
 
 /* The resumption is past the delivery where it was. */
 static void resume_next(struct tf_mqtt_conn *conn)
@@ -165,8 +166,7 @@ static enum tf_err resend(struct tf_mqtt_conn *conn, const struct tf_mqtt_delive
 
     slot = tf_mqtt_session_sent(conn->session, conn->resend);
     tf_assert(slot);
-    if (delivery->qos == 0 || slot->handle != delivery->handle ||
-        slot->state > TF_MQTT_SENT_PUBREC)
+    if (delivery->qos == 0 || slot->handle != delivery->handle || slot->state > TF_MQTT_SENT_PUBREC)
         return TF_AGAIN;
     if (delivery->qos != (slot->state == TF_MQTT_SENT_PUBACK ? 1 : 2))
         return TF_MISUSE;
@@ -184,7 +184,8 @@ static enum tf_err resend(struct tf_mqtt_conn *conn, const struct tf_mqtt_delive
     return TF_OK;
 }
 
-/* --- deliveries ---------------------------------------------------------------------------------------- */
+/* --- deliveries
+ * ---------------------------------------------------------------------------------------- */
 
 uint16_t tf_mqtt_conn_credit(const struct tf_mqtt_conn *conn)
 {
@@ -217,9 +218,9 @@ enum tf_err tf_mqtt_conn_deliver(struct tf_mqtt_conn *conn, const struct tf_mqtt
             return TF_AGAIN;
         if (tf_mqtt_session_sent_full(conn->session))
             return tf_mqtt_conn_need(conn, TF_MQTT_PART_SENT);
-        packet_id = tf_mqtt_session_sent_add(
-            conn->session, delivery->handle,
-            delivery->qos == 1 ? TF_MQTT_SENT_PUBACK : TF_MQTT_SENT_PUBREC);
+        packet_id = tf_mqtt_session_sent_add(conn->session, delivery->handle,
+                                             delivery->qos == 1 ? TF_MQTT_SENT_PUBACK
+                                                                : TF_MQTT_SENT_PUBREC);
         conn->session->sent[packet_id - 1].counted = true;
         conn->counted++;
     }
@@ -227,7 +228,8 @@ enum tf_err tf_mqtt_conn_deliver(struct tf_mqtt_conn *conn, const struct tf_mqtt
     return TF_OK;
 }
 
-/* --- what the peer answers ----------------------------------------------------------------------------- */
+/* --- what the peer answers
+ * ----------------------------------------------------------------------------- */
 
 /* Puts the end of a delivery into the event slot and frees its id. */
 static void tell_settled(struct tf_mqtt_conn *conn, const struct tf_mqtt_ack *ack,

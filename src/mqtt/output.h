@@ -1,9 +1,10 @@
 /*
  * What a connection has to write, in one buffer that is lent to it.
  *
- * Bytes fill the buffer from the front. A body that is too large to copy is a reference: a record at
- * the back of the buffer, growing downwards, that says after how many bytes of the front its own
- * come. So the output is one order of spans, nothing is allocated, and the only limit is the buffer.
+ * Bytes fill the buffer from the front. A body that is too large to copy is a reference: a record
+ * at the back of the buffer, growing downwards, that says after how many bytes of the front its own
+ * come. So the output is one order of spans, nothing is allocated, and the only limit is the
+ * buffer.
  *
  * It knows nothing of packets. Whoever lent the buffer may take it when all is sent and every owner
  * of a referred body has been told (tf_mqtt_output_returned).
@@ -28,7 +29,8 @@ struct tf_mqtt_reference {
 
 /*
  * 0 <= sent <= used <= size - references; returned <= done <= refs; the reference `returned`, if it
- * is done, has an owner. All zero but buffer and size when nothing is unsent and all owners are told.
+ * is done, has an owner. All zero but buffer and size when nothing is unsent and all owners are
+ * told.
  */
 struct tf_mqtt_output {
     uint8_t *buffer; /* NULL: none is lent */

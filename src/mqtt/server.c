@@ -9,14 +9,15 @@
  *     -> ANSWERING  tf_mqtt_server_on_connect: a valid CONNECT, event CONNECT
  *     -> CLOSING    on_connect, tf_mqtt_server_input: anything else; tf_mqtt_server_tick: too late
  *   ANSWERING  the caller is to answer; no input is taken
- *     -> RESUMING   tf_mqtt_server_accept (tf_mqtt_conn_start): the session has deliveries under way
+ *     -> RESUMING   tf_mqtt_server_accept (tf_mqtt_conn_start): the session has deliveries under
+ * way
  *     -> UP         tf_mqtt_server_accept: it has none
  *     -> CLOSING    tf_mqtt_server_refuse, tf_mqtt_server_close
  *   RESUMING   old deliveries go first: RESEND, RECEIVED, PUBREL
  *     -> UP         resume_next in conn_send.c, after the last of them
  *   RESUMING, UP
- *     -> CLOSING    tf_mqtt_server_on_disconnect; tf_mqtt_conn_violate: the client broke the protocol;
- *                   tf_mqtt_server_tick: silent for 1.5 keep-alives; tf_mqtt_server_close;
+ *     -> CLOSING    tf_mqtt_server_on_disconnect; tf_mqtt_conn_violate: the client broke the
+ * protocol; tf_mqtt_server_tick: silent for 1.5 keep-alives; tf_mqtt_server_close;
  *                   tf_mqtt_conn_published: a refusal that 3.1.1 cannot be told
  *   CLOSING    output is flushed, events are pulled, nothing else happens
  *
@@ -27,8 +28,8 @@
  *     (RETURNED, NEEDS, RESEND) follows from other state and is found when an event is pulled.
  *  4. `resend` is an id in use in RESUMING and 0 in every other state.
  *  5. `counted` is the number of ids marked so in the session, at most `send_limit`.
- *  6. Answers to PUBLISH lie in the order of their arrival; for 5.0 `inbound` is at most the Receive
- *     Maximum that was announced.
+ *  6. Answers to PUBLISH lie in the order of their arrival; for 5.0 `inbound` is at most the
+ * Receive Maximum that was announced.
  *  7. Part of a body is missing (`body_left`) in RESUMING and UP only.
  *  8. A DISCONNECT or CONNACK is due (`goodbye`) in CLOSING only, and is written last.
  *  9. At most TF_MQTT_SERVER_ANSWERS subscribe requests are unanswered.
@@ -38,7 +39,8 @@
 
 #include "mqtt/codec.h"
 
-/* --- start ------------------------------------------------------------------------------------------- */
+/* --- start
+ * ------------------------------------------------------------------------------------------- */
 
 static bool config_valid(const struct tf_mqtt_server_config *config)
 {
@@ -82,7 +84,8 @@ enum tf_err tf_mqtt_server_init(struct tf_mqtt_server **ret, void *memory, size_
     return TF_OK;
 }
 
-/* --- input ------------------------------------------------------------------------------------------- */
+/* --- input
+ * ------------------------------------------------------------------------------------------- */
 
 static enum tf_err on_publish(struct tf_mqtt_server *server, const struct tf_mqtt_frame *frame)
 {
@@ -127,8 +130,8 @@ static enum tf_err on_pingreq(struct tf_mqtt_server *server, const struct tf_mqt
 /* What only a server may send, and AUTH, since no authentication method is ever agreed on. */
 static enum tf_err on_forbidden(struct tf_mqtt_server *server, const struct tf_mqtt_frame *frame)
 {
-    const char *why = frame->type == TF_MQTT_AUTH ? "no authentication is under way"
-                                                  : "not for a client to send";
+    const char *why =
+        frame->type == TF_MQTT_AUTH ? "no authentication is under way" : "not for a client to send";
 
     return tf_mqtt_conn_violate(&server->conn, TF_MQTT_PROTOCOL_ERROR, frame->type, why);
 }
@@ -192,7 +195,8 @@ enum tf_err tf_mqtt_server_input(struct tf_mqtt_server *server, struct tf_bytes 
     return TF_OK;
 }
 
-/* --- events ------------------------------------------------------------------------------------------ */
+/* --- events
+ * ------------------------------------------------------------------------------------------ */
 
 /* Tells what does not wait in the slot. */
 static bool other_event(struct tf_mqtt_server *server, struct tf_mqtt_server_event *ret)
@@ -225,7 +229,8 @@ static bool other_event(struct tf_mqtt_server *server, struct tf_mqtt_server_eve
     return true;
 }
 
-/* Tells of a CONNECT: it is read a second time, so that its many views need no room of their own. */
+/* Tells of a CONNECT: it is read a second time, so that its many views need no room of their own.
+ */
 static void connect_event(const struct tf_mqtt_server *server, struct tf_mqtt_server_event *ret)
 {
     uint8_t reason = 0;
@@ -256,8 +261,8 @@ bool tf_mqtt_server_event(struct tf_mqtt_server *server, struct tf_mqtt_server_e
         break;
     case TF_MQTT_SLOT_SETTLED:
     case TF_MQTT_SLOT_RECEIVED:
-        ret->type = slot->kind == TF_MQTT_SLOT_SETTLED ? TF_MQTT_SERVER_SETTLED
-                                                       : TF_MQTT_SERVER_RECEIVED;
+        ret->type =
+            slot->kind == TF_MQTT_SLOT_SETTLED ? TF_MQTT_SERVER_SETTLED : TF_MQTT_SERVER_RECEIVED;
         ret->handle = slot->handle;
         ret->packet_id = slot->packet_id;
         ret->reason = slot->reason;
@@ -291,7 +296,8 @@ bool tf_mqtt_server_event(struct tf_mqtt_server *server, struct tf_mqtt_server_e
     return true;
 }
 
-/* --- deliveries, answers and parts: as both ends do them ---------------------------------------------- */
+/* --- deliveries, answers and parts: as both ends do them
+ * ---------------------------------------------- */
 
 enum tf_err tf_mqtt_server_deliver(struct tf_mqtt_server *server,
                                    const struct tf_mqtt_delivery *delivery, bool *ret_borrowed)
@@ -358,7 +364,8 @@ void tf_mqtt_server_abandon(struct tf_mqtt_server *server)
     tf_mqtt_conn_abandon(&server->conn);
 }
 
-/* --- the end, and time ---------------------------------------------------------------------------------- */
+/* --- the end, and time
+ * ---------------------------------------------------------------------------------- */
 
 void tf_mqtt_server_close(struct tf_mqtt_server *server, uint8_t reason)
 {

@@ -8,7 +8,8 @@
 
 #include "mqtt/codec.h"
 
-/* --- CONNECT ------------------------------------------------------------------------------------------- */
+/* --- CONNECT
+ * ------------------------------------------------------------------------------------------- */
 
 /* Answers a CONNECT that could not be read in the way of the version that it asked for. */
 static enum tf_err reject(struct tf_mqtt_server *server, const struct tf_mqtt_frame *frame,
@@ -22,7 +23,8 @@ static enum tf_err reject(struct tf_mqtt_server *server, const struct tf_mqtt_fr
         conn->version = version;
         return tf_mqtt_conn_violate(conn, reason, TF_MQTT_CONNECT, NULL);
     }
-    /* MQTT 5.0 3.1.2.1: another protocol's name gets no answer; 3.1.2.2, 3.1.1 3.1.2.2: a level does */
+    /* MQTT 5.0 3.1.2.1: another protocol's name gets no answer; 3.1.2.2, 3.1.1 3.1.2.2: a level
+     * does */
     if (version > TF_MQTT_5 && tf_bytes_equal(name, tf_bytes_of("\0\4MQTT", 6))) {
         conn->version = TF_MQTT_5;
     } else if (version < TF_MQTT_3_1_1) {
@@ -86,7 +88,8 @@ static enum tf_err check_will(struct tf_mqtt_server *server, const struct tf_mqt
 }
 
 /* The keep-alive in force: a 5.0 client can be told of a shorter one (3.2.2.3.14). */
-static uint16_t keep_alive(const struct tf_mqtt_server *server, const struct tf_mqtt_connect *connect)
+static uint16_t keep_alive(const struct tf_mqtt_server *server,
+                           const struct tf_mqtt_connect *connect)
 {
     uint16_t most = server->config->max_keep_alive_s;
 
@@ -131,7 +134,8 @@ enum tf_err tf_mqtt_server_on_connect(struct tf_mqtt_server *server,
     return TF_OK;
 }
 
-/* --- CONNACK ------------------------------------------------------------------------------------------- */
+/* --- CONNACK
+ * ------------------------------------------------------------------------------------------- */
 
 /* CONNACK has at most this many properties. */
 #define PROPERTIES_MAX 9u
@@ -156,8 +160,8 @@ static void add(struct properties *properties, bool needed, uint8_t id, uint32_t
 }
 
 /* What a 5.0 client is told of this server (MQTT 5.0 3.2.2.3). */
-static void announce(const struct tf_mqtt_server *server, const struct tf_mqtt_server_accept *accept,
-                     struct properties *ret)
+static void announce(const struct tf_mqtt_server *server,
+                     const struct tf_mqtt_server_accept *accept, struct properties *ret)
 {
     const struct tf_mqtt_server_config *config = server->config;
     struct tf_bytes none = {0};
@@ -249,11 +253,13 @@ enum tf_err tf_mqtt_server_refuse(struct tf_mqtt_server *server, uint8_t reason)
     if (conn->state != TF_MQTT_CONN_ANSWERING || conn->slot.kind != TF_MQTT_SLOT_EMPTY ||
         reason < TF_MQTT_UNSPECIFIED_ERROR)
         return TF_MISUSE;
-    tf_mqtt_conn_close(conn, told ? TF_MQTT_GOODBYE_CONNACK : TF_MQTT_GOODBYE_NONE, reason, 0, NULL);
+    tf_mqtt_conn_close(conn, told ? TF_MQTT_GOODBYE_CONNACK : TF_MQTT_GOODBYE_NONE, reason, 0,
+                       NULL);
     return TF_OK;
 }
 
-/* --- DISCONNECT ---------------------------------------------------------------------------------------- */
+/* --- DISCONNECT
+ * ---------------------------------------------------------------------------------------- */
 
 enum tf_err tf_mqtt_server_on_disconnect(struct tf_mqtt_server *server,
                                          const struct tf_mqtt_frame *frame)

@@ -11,7 +11,8 @@
 /* The fixed header, the packet id and an empty property section. */
 #define HEAD_MAX 8u
 
-/* True if the answer to a request with such a payload would fit, or there is all the room there is. */
+/* True if the answer to a request with such a payload would fit, or there is all the room there is.
+ */
 static bool has_room(const struct tf_mqtt_output *output, size_t payload, size_t least)
 {
     size_t answer = HEAD_MAX + payload / least;

@@ -1,10 +1,10 @@
 /*
  * The two tables of an MQTT session, as the connections use them.
  *
- * Outbound: an array in which slot n holds packet id n + 1, so an acknowledgement finds its delivery
- * without a search. Ids in use are a list in the order of their first sending, because that is the
- * order in which they must go out again (MQTT 5.0 4.4). Free ids are a list too; ids that were never
- * used lie above `sent_fresh`, so a new table needs no preparation.
+ * Outbound: an array in which slot n holds packet id n + 1, so an acknowledgement finds its
+ * delivery without a search. Ids in use are a list in the order of their first sending, because
+ * that is the order in which they must go out again (MQTT 5.0 4.4). Free ids are a list too; ids
+ * that were never used lie above `sent_fresh`, so a new table needs no preparation.
  *
  * Inbound: QoS 2 ids by open addressing with linear probing, at most half full.
  *
@@ -70,9 +70,8 @@ struct tf_mqtt_received *tf_mqtt_session_received(const struct tf_mqtt_session *
 /* True if no inbound id can be added without a larger table. */
 static inline bool tf_mqtt_session_received_full(const struct tf_mqtt_session *session)
 {
-    return session->received_count >= (session->received_slots == 65536
-                                           ? UINT16_MAX
-                                           : session->received_slots / 2);
+    return session->received_count >=
+           (session->received_slots == 65536 ? UINT16_MAX : session->received_slots / 2);
 }
 
 /* Adds an id that is not there, PENDING and not counted. The table must not be full. */

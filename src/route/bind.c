@@ -4,8 +4,8 @@
  *   binding shard Q          every shard P                   home H (all of them for a wildcard)
  *       |---- BIND ------------->|  notes Q in its routes         |
  *       |                        |---- BOUND -------------------->|  notes its version for P
- *       |<--------------------------------------------- READY ----|  when it has heard from all
- *       |  owner->bound                                           |
+ *       |<--------------------------------------------- READY ----|  when it has heard from all,
+ *       |  owner->bound; tf_bind_draw: the first values           |  with the first page of values
  *       |---- READ ---------------------------------------------->|
  *       |<-------------------------------------------- VALUES ----|  a page; again until the end
  *
@@ -22,7 +22,9 @@
 #define READ_BUDGET 512u /* addresses looked at for one page */
 #define WORK_BUDGET 64u  /* pages asked for in one turn */
 
-struct page {
+/* Some values on their way from a home. */
+struct tf_bind_page {
+    struct tf_bind_page *next; /* bind->pages */
     struct tf_bind *bind;
     uint32_t count;
     bool end;
@@ -248,12 +250,27 @@ void tf_shard_unbind_all(struct tf_shard *shard, struct tf_queue *queue)
     }
 }
 
+static void free_page(struct tf_bind_page *page)
+{
+    const struct tf_alloc *alloc = page->bind->alloc;
+    for (uint32_t i = 0; i < page->count; i++) {
+        tf_message_unref(page->messages[i]);
+    }
+    unref(page->bind);
+    alloc->free(alloc->ctx, page, sizeof(*page));
+}
+
 /* The owner's count goes; homes that still hold values for it are told. */
 static void end_bind(struct tf_shard *shard, struct tf_bind *bind)
 {
     bind->owner = NULL;
     tf_list_unlink(&bind->node);
     tf_list_unlink(&bind->drawing);
+    while (bind->pages) {
+        struct tf_bind_page *page = bind->pages;
+        bind->pages = page->next;
+        free_page(page);
+    }
     for (uint64_t open = bind->open; open; open &= open - 1) {
         post(shard, (unsigned)__builtin_ctzll(open), TF_MAIL_CANCEL, ref(bind), 0, 0);
     }
@@ -294,51 +311,8 @@ static struct tf_bind_home *home_of(const struct tf_shard *shard, struct tf_bind
     return &bind->homes[shard->config.number - bind->first_home];
 }
 
-/* BOUND, in a home. */
-static void on_bound(struct tf_shard *shard, struct tf_bind *bind, unsigned from, uint8_t flags)
-{
-    struct tf_bind_home *home = home_of(shard, bind);
-    home->bound_versions[from] = shard->values.version;
-    home->failed |= (flags & TF_MAIL_FAILED) != 0;
-    if (++home->bound_count == shard->count) {
-        home->open = bind->values && !home->failed;
-        post(shard, bind->shard, TF_MAIL_READY, bind, home->open,
-             home->failed ? TF_MAIL_FAILED : 0);
-    } else {
-        unref(bind);
-    }
-}
-
-/* READY, back in the binding shard. */
-static void on_ready(struct tf_shard *shard, struct tf_bind *bind, unsigned from, bool open,
-                     bool failed)
-{
-    if (open) {
-        bind->open |= UINT64_C(1) << from;
-    }
-    bind->failed |= failed;
-    bind->waiting--;
-    if (!bind->owner && open) {
-        bind->open &= ~(UINT64_C(1) << from);
-        post(shard, from, TF_MAIL_CANCEL, ref(bind), 0, 0);
-    }
-    if (bind->waiting == 0 && bind->owner) {
-        struct tf_bind_owner *owner = bind->owner;
-        uint64_t tag = bind->tag;
-        enum tf_err err = bind->failed ? TF_NO_MEMORY : TF_OK;
-        if (err) {
-            tf_shard_unbind(shard, bind->queue, bind->filter);
-        }
-        if (err || !bind->open) {
-            end_bind(shard, bind);
-        }
-        owner->bound(owner, tag, err);
-    }
-    unref(bind);
-}
-
 /* Adds to the page what the home has, stored values first, then those made when read. */
-static bool fill_page(struct tf_shard *shard, struct tf_bind *bind, struct page *page,
+static bool fill_page(struct tf_shard *shard, struct tf_bind *bind, struct tf_bind_page *page,
                       uint32_t limit)
 {
     struct tf_bind_home *home = home_of(shard, bind);
@@ -376,58 +350,125 @@ static bool fill_page(struct tf_shard *shard, struct tf_bind *bind, struct page 
     return true;
 }
 
-/* READ, in a home. Takes over the mail's count. */
-static void on_read(struct tf_shard *shard, struct tf_bind *bind, uint32_t limit)
+/* A page of what a home has for a bind, with a count of the bind; NULL: no memory. */
+static struct tf_bind_page *read_page(struct tf_shard *shard, struct tf_bind *bind, uint32_t limit)
 {
     struct tf_bind_home *home = home_of(shard, bind);
     const struct tf_alloc *alloc = shard->config.alloc;
-    struct page *page = home->open ? alloc->alloc(alloc->ctx, sizeof(*page)) : NULL;
-    if (!page) {
+    struct tf_bind_page *page = alloc->alloc(alloc->ctx, sizeof(*page));
+    if (page) {
+        page->next = NULL;
+        page->bind = ref(bind);
+        page->count = 0;
+        page->end = !fill_page(shard, bind, page, TF_MIN(limit, PAGE_MAX));
+        home->open = !page->end;
+    }
+    return page;
+}
+
+/* BOUND, in a home. */
+static void on_bound(struct tf_shard *shard, struct tf_bind *bind, unsigned from, uint8_t flags)
+{
+    struct tf_bind_home *home = home_of(shard, bind);
+    home->bound_versions[from] = shard->values.version;
+    home->failed |= (flags & TF_MAIL_FAILED) != 0;
+    if (++home->bound_count < shard->count) {
         unref(bind);
         return;
     }
-    page->bind = bind;
-    page->count = 0;
-    page->end = !fill_page(shard, bind, page, TF_MIN(limit, PAGE_MAX));
-    home->open = !page->end;
-    struct tf_mail mail = {.type = TF_MAIL_VALUES, .object = page};
+    home->open = bind->values && !home->failed;
+    struct tf_bind_page *page = home->open ? read_page(shard, bind, PAGE_MAX) : NULL;
+    struct tf_mail mail = {.type = TF_MAIL_READY,
+                           .flags = home->failed ? TF_MAIL_FAILED : 0,
+                           .count = home->open,
+                           .object = bind,
+                           .value = (uint64_t)(uintptr_t)page};
     if (!tf_shard_post(shard, bind->shard, &mail)) {
         tf_mail_discard(&mail);
     }
 }
 
-static void free_page(struct page *page)
+/* READ, in a home. Takes over the mail's count. */
+static void on_read(struct tf_shard *shard, struct tf_bind *bind, uint32_t limit)
 {
-    const struct tf_alloc *alloc = page->bind->alloc;
-    for (uint32_t i = 0; i < page->count; i++) {
-        tf_message_unref(page->messages[i]);
+    struct tf_bind_page *page = home_of(shard, bind)->open ? read_page(shard, bind, limit) : NULL;
+    if (page) {
+        struct tf_mail mail = {.type = TF_MAIL_VALUES, .object = page};
+        if (!tf_shard_post(shard, bind->shard, &mail)) {
+            tf_mail_discard(&mail);
+        }
     }
-    unref(page->bind);
-    alloc->free(alloc->ctx, page, sizeof(*page));
+    unref(bind);
+}
+
+/* READY, back in the binding shard. */
+static void on_ready(struct tf_shard *shard, const struct tf_mail *mail, unsigned from)
+{
+    struct tf_bind *bind = mail->object;
+    struct tf_bind_page *page = (struct tf_bind_page *)(uintptr_t)mail->value;
+    bind->failed |= (mail->flags & TF_MAIL_FAILED) != 0;
+    bind->waiting--;
+    if (!bind->owner) {
+        if (mail->count) {
+            post(shard, from, TF_MAIL_CANCEL, ref(bind), 0, 0);
+        }
+        if (page) {
+            free_page(page);
+        }
+        unref(bind);
+        return;
+    }
+    if (mail->count) {
+        bind->open |= UINT64_C(1) << from;
+    }
+    if (page) {
+        page->next = bind->pages;
+        bind->pages = page;
+    }
+    if (bind->waiting == 0) {
+        struct tf_bind_owner *owner = bind->owner;
+        uint64_t tag = bind->tag;
+        enum tf_err err = bind->failed ? TF_NO_MEMORY : TF_OK;
+        if (err) {
+            tf_shard_unbind(shard, bind->queue, bind->filter);
+        }
+        if (err || (!bind->open && !bind->pages)) {
+            end_bind(shard, bind);
+        }
+        owner->bound(owner, tag, err);
+    }
+    unref(bind);
+}
+
+/* Puts the values of a page into the queue. False: the binding is gone meanwhile. */
+static bool push_page(struct tf_shard *shard, const struct tf_bind *bind,
+                      const struct tf_bind_page *page)
+{
+    const struct tf_binding *binding = tf_shard_binding(shard, bind->queue, bind->filter);
+    for (uint32_t i = 0; binding && i < page->count; i++) {
+        struct tf_publication *publication = &page->messages[i]->publication;
+        const struct tf_binding_options *options = &binding->options;
+        struct tf_subscription_ids ids = {&options->subscription_id, options->subscription_id != 0};
+        if (publication->envelope.expires > shard->now) {
+            tf_queue_push(bind->queue, publication, &ids,
+                          tf_binding_qos(options, publication->envelope.qos), true, shard->now);
+        }
+    }
+    return binding != NULL;
 }
 
 /* VALUES, back in the binding shard. */
-static void on_values(struct tf_shard *shard, struct page *page, unsigned from)
+static void on_values(struct tf_shard *shard, struct tf_bind_page *page, unsigned from)
 {
     struct tf_bind *bind = page->bind;
     bind->reading = false;
     if (bind->owner) {
-        struct tf_queue *queue = bind->queue;
-        const struct tf_binding *binding = tf_shard_binding(shard, queue, bind->filter);
-        for (uint32_t i = 0; binding && i < page->count; i++) {
-            struct tf_publication *publication = &page->messages[i]->publication;
-            const struct tf_binding_options *options = &binding->options;
-            struct tf_subscription_ids ids = {&options->subscription_id,
-                                              options->subscription_id != 0};
-            if (publication->envelope.expires > shard->now) {
-                tf_queue_push(queue, publication, &ids,
-                              tf_binding_qos(options, publication->envelope.qos), true, shard->now);
-            }
-        }
+        bool stands = push_page(shard, bind, page);
+        const struct tf_queue *queue = bind->queue;
         if (page->end) {
             bind->open &= ~(UINT64_C(1) << from);
         }
-        if (!bind->open || !binding) {
+        if (!bind->open || !stands) {
             end_bind(shard, bind);
         } else if (tf_list_empty(&queue->available) && !tf_list_empty(&queue->consumers)) {
             tf_list_push_back(&shard->drawing, &bind->drawing);
@@ -436,16 +477,36 @@ static void on_values(struct tf_shard *shard, struct page *page, unsigned from)
     free_page(page);
 }
 
+/* The first draw of a bind: what came with READY goes into the queue at once. */
+static bool push_first(struct tf_shard *shard, struct tf_bind *bind)
+{
+    bool stands = true;
+    while (bind->pages) {
+        struct tf_bind_page *page = bind->pages;
+        bind->pages = page->next;
+        stands = stands && push_page(shard, bind, page);
+        free_page(page);
+    }
+    return stands;
+}
+
 bool tf_bind_draw(struct tf_shard *shard, struct tf_bind_owner *owner)
 {
     bool left = false;
     struct tf_list_node *node = tf_list_first(&owner->binds);
-    for (; node; node = tf_list_next(&owner->binds, node)) {
+    while (node) {
         struct tf_bind *bind = tf_container_of(node, struct tf_bind, node);
-        if (bind->waiting == 0 && !bind->reading && !tf_list_linked(&bind->drawing)) {
-            tf_list_push_back(&shard->drawing, &bind->drawing);
+        node = tf_list_next(&owner->binds, node);
+        if (bind->waiting) {
+            left = true;
+        } else if (!push_first(shard, bind) || !bind->open) {
+            end_bind(shard, bind);
+        } else {
+            if (!bind->reading && !tf_list_linked(&bind->drawing)) {
+                tf_list_push_back(&shard->drawing, &bind->drawing);
+            }
+            left = true;
         }
-        left = true;
     }
     return left;
 }
@@ -481,7 +542,7 @@ void tf_bind_mail(struct tf_shard *shard, const struct tf_mail *mail, unsigned f
         on_bound(shard, bind, from, mail->flags);
         return;
     case TF_MAIL_READY:
-        on_ready(shard, bind, from, mail->count != 0, (mail->flags & TF_MAIL_FAILED) != 0);
+        on_ready(shard, mail, from);
         return;
     case TF_MAIL_READ:
         on_read(shard, bind, mail->count);
@@ -509,6 +570,12 @@ void tf_mail_discard(const struct tf_mail *mail)
         return;
     case TF_MAIL_VALUES:
         free_page(mail->object);
+        return;
+    case TF_MAIL_READY:
+        if (mail->value) {
+            free_page((struct tf_bind_page *)(uintptr_t)mail->value);
+        }
+        unref(mail->object);
         return;
     default:
         if (mail->type < TF_MAIL_BROKER) {

@@ -165,8 +165,7 @@ static void destroy(struct tf_message *message)
 
 void tf_message_unref(struct tf_message *message)
 {
-    if (atomic_fetch_sub_explicit(&message->refs, 1, memory_order_release) == 1) {
-        atomic_thread_fence(memory_order_acquire);
+    if (atomic_fetch_sub_explicit(&message->refs, 1, memory_order_acq_rel) == 1) {
         destroy(message);
     }
 }

@@ -5,6 +5,7 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "base/util.h"
 #include "route/shard.h"
 
 void tf_queue_init(struct tf_queue *queue, struct tf_shard *shard,
@@ -14,6 +15,7 @@ void tf_queue_init(struct tf_queue *queue, struct tf_shard *shard,
     queue->shard = shard;
     queue->limits = limits;
     queue->counters = counters;
+    queue->expires = TF_TIME_NEVER;
     tf_list_init(&queue->available);
     tf_list_init(&queue->acquired);
     tf_list_init(&queue->consumers);
@@ -69,15 +71,22 @@ static bool expired(const struct tf_publication *publication, tf_time now)
     return publication->envelope.expires <= now;
 }
 
-/* Drops available entries from the head that have expired. */
+/* Drops the available entries that have expired; walks them only when there may be some. */
 static void drop_expired(struct tf_queue *queue, tf_time now)
 {
     struct tf_list_node *node = tf_list_first(&queue->available);
+    if (queue->expires > now) {
+        return;
+    }
+    queue->expires = TF_TIME_NEVER;
     while (node) {
         struct tf_list_node *next = tf_list_next(&queue->available, node);
-        if (expired(&entry_of(node)->message->publication, now)) {
+        const struct tf_publication *publication = &entry_of(node)->message->publication;
+        if (expired(publication, now)) {
             queue->counters->dropped_expired++;
             drop(entry_of(node));
+        } else {
+            queue->expires = TF_MIN(queue->expires, publication->envelope.expires);
         }
         node = next;
     }
@@ -89,6 +98,9 @@ static bool make_room(struct tf_queue *queue, size_t charge, tf_time now)
     const struct tf_queue_limits *limits = queue->limits;
     if (queue->count < limits->entries && queue->bytes + charge <= limits->bytes) {
         return true;
+    }
+    if (charge > limits->bytes) {
+        return false; /* whatever else is dropped */
     }
     drop_expired(queue, now);
     while (queue->count >= limits->entries || queue->bytes + charge > limits->bytes) {
@@ -139,6 +151,7 @@ static enum tf_err new_entry(struct tf_queue *queue, struct tf_publication *publ
                                .qos = delivery->qos,
                                .retain = delivery->retain};
     tf_list_push_back(&queue->available, &entry->node);
+    queue->expires = TF_MIN(queue->expires, publication->envelope.expires);
     size_t charge = charge_of(entry);
     queue->count++;
     queue->bytes += charge;
@@ -149,17 +162,20 @@ static enum tf_err new_entry(struct tf_queue *queue, struct tf_publication *publ
     return TF_OK;
 }
 
-/* Offers a delivery to each consumer in turn, the one that took last at the end. */
+/*
+ * Offers a delivery to each consumer in turn, the one that took last at the end. TF_LIMIT: none of
+ * them can ever take it. When it is taken the entry may be gone.
+ */
 static enum tf_err offer(struct tf_queue *queue, const struct tf_delivery *delivery)
 {
-    enum tf_err err = TF_AGAIN;
+    bool never = !tf_list_empty(&queue->consumers);
     struct tf_list_node *node = tf_list_first(&queue->consumers);
     while (node) {
         struct tf_consumer *consumer = tf_container_of(node, struct tf_consumer, node);
         if (delivery->entry) {
             delivery->entry->consumer = consumer;
         }
-        err = consumer->ops->deliver(consumer, delivery);
+        enum tf_err err = consumer->ops->deliver(consumer, delivery);
         if (err == TF_OK) {
             if (node != tf_list_last(&queue->consumers)) {
                 tf_list_remove(node);
@@ -168,12 +184,13 @@ static enum tf_err offer(struct tf_queue *queue, const struct tf_delivery *deliv
             queue->counters->delivered++;
             return TF_OK;
         }
+        never &= err == TF_LIMIT;
         node = tf_list_next(&queue->consumers, node);
     }
     if (delivery->entry) {
         delivery->entry->consumer = NULL;
     }
-    return err;
+    return never ? TF_LIMIT : TF_AGAIN;
 }
 
 /* Offers one available entry. False: it must wait. */
@@ -192,10 +209,8 @@ static bool offer_entry(struct tf_queue *queue, struct tf_entry *entry)
     }
     enum tf_err err = offer(queue, &delivery);
     if (err == TF_OK) {
-        if (entry->qos == 0) {
+        if (!delivery.entry) {
             drop(entry);
-        } else {
-            entry->attempts++;
         }
         return true;
     }
@@ -305,8 +320,10 @@ void tf_entry_release(struct tf_entry *entry)
         where = tf_list_next(&queue->available, where);
     }
     tf_list_insert_before(where ? where : &queue->available.head, &entry->node);
+    queue->expires = TF_MIN(queue->expires, entry->message->publication.envelope.expires);
     entry->state = TF_ENTRY_AVAILABLE;
     entry->consumer = NULL;
+    entry->attempts += entry->attempts < UINT16_MAX;
     queue->counters->released++;
 }
 

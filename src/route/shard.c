@@ -10,6 +10,8 @@
 #include "base/mem.h"
 #include "route/internal.h"
 
+#define MAIL_BUDGET 16384u /* of one turn, so that connections are read and written meanwhile */
+
 enum tf_err tf_shard_init(struct tf_shard *shard, const struct tf_shard_config *config, tf_time now)
 {
     memset(shard, 0, sizeof(*shard));
@@ -369,9 +371,12 @@ void tf_shard_receive(struct tf_shard *shard)
 {
     struct tf_mail mail;
     unsigned from;
-    while (tf_mail_receive(shard->config.office, shard->config.number, &mail, &from)) {
+    unsigned left = MAIL_BUDGET;
+    while (left && tf_mail_receive(shard->config.office, shard->config.number, &mail, &from)) {
         dispatch(shard, &mail, from);
+        left--;
     }
+    shard->mail_left = left == 0;
     (void)tf_bind_work(shard);
 }
 
@@ -388,7 +393,7 @@ void tf_shard_expire(struct tf_shard *shard)
 
 tf_time tf_shard_deadline(const struct tf_shard *shard)
 {
-    if (!tf_list_empty(&shard->drawing)) {
+    if (shard->mail_left || !tf_list_empty(&shard->drawing)) {
         return shard->now;
     }
     tf_time timers = tf_timers_next(&shard->timers);

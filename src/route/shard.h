@@ -99,6 +99,7 @@ struct tf_shard {
     uint32_t *ids;          /* scratch: identifiers of one delivery */
     size_t id_capacity;
     size_t queue_count;
+    bool mail_left;        /* the last turn did not get to the end of it */
     uint64_t queued_bytes; /* the sum over all queues */
     uint64_t queued_count;
     struct tf_shard_counters counters;
@@ -164,7 +165,7 @@ bool tf_bind_draw(struct tf_shard *shard, struct tf_bind_owner *owner);
  */
 bool tf_shard_post(struct tf_shard *shard, unsigned to, const struct tf_mail *mail);
 
-/* Takes all mail that has come. */
+/* Takes the mail that has come, up to a bound; if more is left the deadline is now. */
 void tf_shard_receive(struct tf_shard *shard);
 
 /* Runs the timers up to the time of this turn. */

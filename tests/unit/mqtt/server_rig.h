@@ -33,7 +33,7 @@ struct rig {
     size_t buffer_size; /* of the lent buffer; 0: as the way says */
 
     /* How events are answered. */
-    uint8_t refuse; /* CONNECT with this, if not 0 */
+    uint8_t refuse;         /* CONNECT with this, if not 0 */
     enum tf_err accept_err; /* of tf_mqtt_server_accept */
     bool session_present;
     uint32_t expiry_s;      /* in force; UINT32_MAX - 1: as asked for */

@@ -2,10 +2,10 @@
  * The output of a connection: bytes and references in one order, sent in pieces of any size,
  * compared with a plain byte string that holds what must come out.
  */
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <setjmp.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -79,7 +79,8 @@ static void test_refuse(void **state)
         {4, 0x87, "20[00 05]"},
         {4, 0x86, "20[00 04]"},
         {4, 0x88, "20[00 03]"},
-        {4, 0x9d, ""}, /* no return code says this */
+        {4, 0x9d, ""},                                      /* no return code says this */
+        {5, 0x8b, "20[00 88 [1f <Server shutting down>]]"}, /* not a code of CONNACK's */
     };
 
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {

@@ -1,6 +1,6 @@
 /*
- * The server's machine and what must not be sent to it: bytes in, bytes out, closed or not. Each row
- * runs four ways and leaves nothing behind. The numbers are those of the project's list of bad
+ * The server's machine and what must not be sent to it: bytes in, bytes out, closed or not. Each
+ * row runs four ways and leaves nothing behind. The numbers are those of the project's list of bad
  * inputs; what only a broker can tell (rights, the validity of filters) is not here.
  */
 #include "server_rig.h"
@@ -90,8 +90,8 @@ static const struct row rows[] = {
     {"37 payload format, QoS 0", V5, "30[<a> [01 01] ff]", "e0[99", 0x99},
     {"37 payload format, QoS 1", V5, "32[<a> 0001 [01 01] ff]", "40[0001 99]", -1},
     {"37 payload format, QoS 2", V5, "34[<a> 0001 [01 01] ff]", "50[0001 99]", -1},
-    {"37 payload format of the will", NONE,
-     "10[<MQTT>05 06 003c [] <me> [01 01] <w> 0001 ff]", "20[00 99", 0x99},
+    {"37 payload format of the will", NONE, "10[<MQTT>05 06 003c [] <me> [01 01] <w> 0001 ff]",
+     "20[00 99", 0x99},
     {"38 wildcard in the response topic", V5, "30[<a> [08 <b/+>]]", "e0[82", 0x82},
     {"42 SUBSCRIBE without a filter", V5, "82[0001 []]", "e0[82", 0x82},
     {"42 UNSUBSCRIBE without a filter", V5, "a2[0001 []]", "e0[82", 0x82},
@@ -102,8 +102,8 @@ static const struct row rows[] = {
     {"45 no-local on a shared one", V5, "82[0001 [] <$share/g/a> 04]", "e0[82", 0x82},
     {"46 subscription id 0", V5, "82[0001 [0b 00] <a> 00]", "e0[82", 0x82},
     {"49 session expiry raised from 0", V5, "e0[00 [11 00000001]]", "e0[82", 0x82},
-    {"PUBREL before PUBREC", "10[<MQTT>05 02 003c [] <me>] 34[<held> 0001 []]", "62[0001]",
-     "e0[82", 0x82},
+    {"PUBREL before PUBREC", "10[<MQTT>05 02 003c [] <me>] 34[<held> 0001 []]", "62[0001]", "e0[82",
+     0x82},
 };
 
 /* The same rows where some things are not on offer. */
@@ -185,7 +185,8 @@ static void test_poor_rows(void **state)
         run(&poor_rows[i], WAY(state), true);
 }
 
-/* 21: a hundred thousand user properties take linear time; the test's own time limit is the judge. */
+/* 21: a hundred thousand user properties take linear time; the test's own time limit is the judge.
+ */
 static void test_many_properties(void **state)
 {
     size_t count = 100000, size = 5 * count, at = 0;
@@ -227,9 +228,9 @@ static void test_too_large_early(void **state)
 
     rig_init(&rig, WAY(state));
     rig_handshake(&rig, 4);
-    assert_int_equal(tf_mqtt_server_input(rig.server, tf_bytes_of(header, 4), &used, &need,
-                                          rig.now),
-                     TF_PROTOCOL);
+    assert_int_equal(
+        tf_mqtt_server_input(rig.server, tf_bytes_of(header, 4), &used, &need, rig.now),
+        TF_PROTOCOL);
     rig_expect_closing(&rig, 0x95);
     rig_release(&rig);
 }

@@ -74,8 +74,8 @@ static void test_wrong_acknowledgements(void **state)
         rig.out_length = 0;
         rig_send(&rig, rows[i].packets);
         rig_expect_closing(&rig, 0x82);
-        snprintf(output, sizeof output, "%s e0[82 [1f<%s>]]",
-                 i == 4 ? "62[0001]" : "", rows[i].where);
+        snprintf(output, sizeof output, "%s e0[82 [1f<%s>]]", i == 4 ? "62[0001]" : "",
+                 rows[i].where);
         rig_expect_output(&rig, output);
         rig_release(&rig);
     }

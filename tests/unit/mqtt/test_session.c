@@ -1,10 +1,10 @@
 /*
  * The tables of a session: against a plain model, with random steps.
  */
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <setjmp.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -119,8 +119,7 @@ static void test_sent_misuse(void **state)
     assert_int_equal(tf_mqtt_session_give_sent(&session, NULL, 64, &old), TF_MISUSE);
     give_sent(&session, 4);
     assert_int_equal(
-        tf_mqtt_session_give_sent(&session, memory, tf_mqtt_session_sent_size(3), &old),
-        TF_MISUSE);
+        tf_mqtt_session_give_sent(&session, memory, tf_mqtt_session_sent_size(3), &old), TF_MISUSE);
     assert_ptr_equal(old, &session);
     free(tf_mqtt_session_take_sent(&session));
 }
@@ -188,8 +187,7 @@ static void test_received_all(void **state)
     assert_true(tf_mqtt_session_check(&session));
     assert_null(tf_mqtt_session_take_received(&session));
     for (uint32_t id = 1; id <= 65535; id++)
-        tf_mqtt_session_received_remove(&session,
-                                        tf_mqtt_session_received(&session, (uint16_t)id));
+        tf_mqtt_session_received_remove(&session, tf_mqtt_session_received(&session, (uint16_t)id));
     assert_int_equal(session.received_count, 0);
     free(tf_mqtt_session_take_received(&session));
 }
