@@ -28,7 +28,7 @@ SYSTEM_HEADERS = {
     "amqp": FREESTANDING,
     "store": CORE,
     "route": CORE,
-    "broker": HOSTED | {"jansson.h"},
+    "broker": HOSTED | {"jansson.h", "mimalloc.h"},
     "cli": HOSTED | {"getopt.h", "jansson.h"},
 }
 # What <stdlib.h> has that would give the core surroundings of its own.

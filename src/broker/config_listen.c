@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/util.h"
+#include "broker/url.h"
 
 #define HOST_MAX 253 /* RFC 1035 2.3.4: a name, written out */
 
@@ -69,77 +70,34 @@ enum tf_err tf_config_host_parse(struct tf_config_text text, char **ret_host)
 
 /* ---- URLs ---- */
 
-/* The three parts of `scheme://host:port`. False: it is not of that form. */
-static bool url_split(const char *url, struct tf_config_text *ret_scheme,
-                      struct tf_config_text *ret_host, struct tf_config_text *ret_port)
-{
-    const char *separator = strstr(url, "://"), *host, *end, *colon;
-
-    if (!separator)
-        return false;
-    host = separator + 3;
-    end = host + strcspn(host, "/?#");
-    if (*end != '\0' && strcmp(end, "/") != 0)
-        return false;
-    colon = end;
-    if (*host == '[') {
-        const char *close = memchr(host, ']', (size_t)(end - host));
-
-        if (!close || (close + 1 != end && close[1] != ':'))
-            return false;
-        if (close + 1 != end)
-            colon = close + 1;
-    } else {
-        const char *found = memchr(host, ':', (size_t)(end - host));
-
-        if (found)
-            colon = found;
-    }
-    *ret_scheme = (struct tf_config_text){url, (size_t)(separator - url)};
-    *ret_host = (struct tf_config_text){host, (size_t)(colon - host)};
-    *ret_port = (struct tf_config_text){colon, (size_t)(end - colon)};
-    return true;
-}
-
-/* Known as a scheme of Trefoil's, served in this version or not. */
-static bool scheme_known(struct tf_config_text scheme)
-{
-    static const char *const known[] = {"mqtts", "coap", "coaps", "coap+tcp", "amqp",
-                                        "amqps", "ws",   "wss",   "http",     "https"};
-
-    for (size_t i = 0; i < TF_COUNT(known); i++)
-        if (tf_config_text_is(scheme, known[i]))
-            return true;
-    return false;
-}
-
 static enum tf_err url_parse(const char *url, struct tf_config_listener *listener,
                              const char **ret_why)
 {
-    struct tf_config_text scheme, host, port;
-    uint64_t number = 1883;
+    struct tf_url_parts parts;
+    struct tf_config_text host;
 
     *ret_why = "is not of the form mqtt://host:port, with an IPv6 address in brackets";
-    if (!url_split(url, &scheme, &host, &port))
+    if (tf_url_split(url, &parts) || parts.has_user ||
+        (parts.rest.length && !tf_bytes_equal(parts.rest, tf_bytes_str("/"))))
         return TF_PROTOCOL;
-    if (!tf_config_text_is(scheme, "mqtt")) {
-        if (!scheme_known(scheme)) {
+    if (!tf_bytes_equal(parts.scheme, tf_bytes_str("mqtt"))) {
+        if (!tf_url_scheme_known(parts.scheme)) {
             *ret_why = "has an unknown scheme; this version serves mqtt";
             return TF_PROTOCOL;
         }
         *ret_why = "has a scheme that is not available in this version; it serves mqtt";
         return TF_UNSUPPORTED;
     }
-    if (port.length > 0) {
-        struct tf_config_text digits = {port.data + 1, port.length - 1};
-
-        if (tf_config_number(digits, UINT16_MAX, &number)) {
-            *ret_why = "needs a port from 0 to 65535 after the last colon, and brackets around an "
-                       "IPv6 address";
-            return TF_PROTOCOL;
-        }
+    if (tf_url_port(&parts, 1883, &listener->port)) {
+        *ret_why = "needs a port from 0 to 65535 after the last colon, and brackets around an "
+                   "IPv6 address";
+        return TF_PROTOCOL;
     }
-    listener->port = (uint16_t)number;
+    host = (struct tf_config_text){(const char *)parts.host.data, parts.host.length};
+    if (parts.brackets) { /* as they stand in the URL, for what is in them must be an address */
+        host.data--;
+        host.length += 2;
+    }
     return tf_config_host_parse(host, &listener->host);
 }
 

@@ -3,19 +3,19 @@
  */
 #include "broker/memory.h"
 
-#include <stdlib.h>
+#include "broker/heap.h"
 
 static void *plain_alloc(void *ctx, size_t size)
 {
     (void)ctx;
-    return malloc(size);
+    return tf_heap_alloc(size);
 }
 
 static void plain_free(void *ctx, void *memory, size_t size)
 {
     (void)ctx;
     (void)size;
-    free(memory);
+    tf_heap_free(memory);
 }
 
 static void *counted_alloc(void *ctx, size_t size)
@@ -24,7 +24,7 @@ static void *counted_alloc(void *ctx, size_t size)
     uint64_t before = atomic_fetch_add_explicit(&memory->used, size, memory_order_relaxed);
     /* `used` may be past the limit for a moment while others try in vain, hence two comparisons. */
     if (before < memory->limit && size <= memory->limit - before) {
-        void *block = malloc(size);
+        void *block = tf_heap_alloc(size);
         if (block) {
             return block;
         }
@@ -37,7 +37,7 @@ static void counted_free(void *ctx, void *block, size_t size)
 {
     struct tf_memory *memory = ctx;
     atomic_fetch_sub_explicit(&memory->used, size, memory_order_relaxed);
-    free(block);
+    tf_heap_free(block);
 }
 
 void tf_memory_init(struct tf_memory *memory, uint64_t limit)

@@ -1,5 +1,5 @@
 /*
- * The broker's heap as the shards see it: malloc, and with `memory_limit` a count of what is out.
+ * The broker's heap as the shards see it: heap.h, and with `memory_limit` a count of what is out.
  *
  * Without a limit nothing is counted, for two atomic additions a message would be felt. Any thread.
  */

@@ -103,8 +103,8 @@ enum tf_err tf_url_port(const struct tf_url_parts *parts, uint16_t otherwise, ui
 
 bool tf_url_scheme_known(struct tf_bytes scheme)
 {
-    static const char *const known[] = {"mqtt", "mqtts", "coap", "coaps", "coap+tcp", "amqp",
-                                        "amqps", "ws",   "wss",  "http",  "https"};
+    static const char *const known[] = {"mqtt",  "mqtts", "coap", "coaps", "coap+tcp", "amqp",
+                                        "amqps", "ws",    "wss",  "http",  "https"};
     for (size_t i = 0; i < TF_COUNT(known); i++) {
         if (tf_bytes_equal(scheme, tf_bytes_str(known[i]))) {
             return true;
