@@ -12,8 +12,6 @@
 #include "base/util.h"
 #include "broker/url.h"
 
-#define HOST_MAX 253 /* RFC 1035 2.3.4: a name, written out */
-
 static bool is_hex(char c)
 {
     return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
@@ -50,7 +48,7 @@ enum tf_err tf_config_host_parse(struct tf_config_text text, char **ret_host)
         *ret_host = NULL;
         return TF_OK;
     }
-    if (text.length > HOST_MAX)
+    if (text.length > TF_URL_HOST_MAX)
         return TF_PROTOCOL;
     if (brackets)
         text = (struct tf_config_text){text.data + 1, text.length - 2};

@@ -77,6 +77,7 @@ struct tf_front_ops {
 struct tf_front {
     const struct tf_front_ops *ops;
     struct tf_list dirty; /* streams to be written this turn: tf_stream_touch */
+    bool again;           /* the next turn has something to do: do not sleep before it */
     struct tf_front_counters counters;
 };
 

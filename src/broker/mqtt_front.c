@@ -129,6 +129,7 @@ static void on_turn(struct tf_front *base)
 {
     struct mqtt_front *front = front_of(base);
     struct tf_list_node *node;
+    base->again = false;
     while ((node = tf_list_pop_front(&front->service))) {
         tf_mqtt_front_conn_service(tf_container_of(node, struct mqtt_conn, service));
     }

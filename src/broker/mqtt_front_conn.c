@@ -12,6 +12,7 @@ void tf_mqtt_front_conn_touch(struct mqtt_conn *conn)
 {
     if (!tf_list_linked(&conn->service)) {
         tf_list_push_back(&conn->front->service, &conn->service);
+        conn->front->front.again = true;
     }
 }
 
@@ -410,6 +411,8 @@ static void on_close(struct tf_stream *stream)
 {
     struct mqtt_conn *conn = mqtt_conn_of(stream);
     tf_mqtt_front_conn_log(conn, TF_LOG_INFO, "connection closed");
+    tf_mqtt_server_abandon(conn->server); /* while its session is there: the machine looks at it */
+    tf_mqtt_front_conn_events(conn);
     tf_mqtt_front_session_detach(conn);
     destroy(conn);
 }

@@ -103,11 +103,6 @@ static void part(struct mqtt_session *session)
             tf_message_unref(conn->incoming);
             conn->incoming = NULL;
         }
-        if (conn->incoming_id && conn->incoming_qos == 2) { /* nor is its id: it may come again */
-            tf_mqtt_session_published(&session->state, conn->incoming_id,
-                                      TF_MQTT_UNSPECIFIED_ERROR);
-            conn->incoming_id = 0;
-        }
         conn->session = NULL;
         conn->resending = NULL;
         session->conn = NULL;

@@ -285,10 +285,10 @@ static void own_timers(struct tf_worker *worker)
     }
 }
 
-static bool dirty(const struct tf_worker *worker)
+static bool busy(const struct tf_worker *worker)
 {
     for (size_t i = 0; i < worker->config.type_count; i++) {
-        if (!tf_list_empty(&worker->fronts[i]->dirty)) {
+        if (worker->fronts[i]->again || !tf_list_empty(&worker->fronts[i]->dirty)) {
             return true;
         }
     }
@@ -299,7 +299,7 @@ static bool dirty(const struct tf_worker *worker)
 static tf_time next_turn(struct tf_worker *worker, tf_time until)
 {
     tf_time at = TF_MIN(until, tf_shard_deadline(&worker->shard));
-    if (dirty(worker)) {
+    if (busy(worker)) {
         return worker->now;
     }
     if (worker->listeners_rest) {
