@@ -11,6 +11,7 @@
 
 #include "base/util.h"
 #include "cli/cli.h"
+#include "cli/url.h"
 
 enum option_key {
     KEY_PUBLISHERS = 256,
@@ -30,7 +31,7 @@ enum option_key {
     KEY_HELP
 };
 
-static const char usage_text[] =
+const char tf_cli_bench_text[] =
     "usage: trefoil bench mqtt URL [OPTION]...\n"
     "\n"
     "Puts load on a broker at mqtt://HOST[:PORT] and reports rate, latency, loss, repetitions and\n"
@@ -53,7 +54,7 @@ static const char usage_text[] =
     "  --connections N     no load: this many connections that subscribe and idle for --seconds\n"
     "                      (0: until the end is told by a signal)\n"
     "  --server-pid PID    a process of this machine whose CPU time to measure as well\n"
-    "  --bare              the peer is the bare forwarder of tests/bench, QoS 0\n"
+    "  --bare              the peer is the bare forwarder of tests/bench, QoS 0 or 1\n"
     "  -o text|json        how to report (text)\n";
 
 static const struct option options[] = {
@@ -176,36 +177,17 @@ static void take(struct given *given, int key, const char *text)
 }
 
 /* mqtt://HOST[:PORT][/...], an IPv6 host in brackets. */
-static bool take_url(struct given *given, const char *url)
+static bool take_url(struct given *given, const char *text)
 {
-    static const char scheme[] = "mqtt://";
-    if (strncmp(url, scheme, sizeof scheme - 1) != 0)
+    struct tf_cli_url url;
+    char why[TF_CLI_URL_WHY];
+    if (tf_cli_url_parse(text, &url, why))
         return false;
-    const char *host = url + sizeof scheme - 1;
-    size_t length = strcspn(host, ":/");
-    const char *rest = host + length;
-    if (*host == '[') {
-        host++;
-        length = strcspn(host, "]");
-        if (host[length] != ']')
-            return false;
-        rest = host + length + 1;
-    }
-    if (length == 0 || length >= sizeof given->host)
-        return false;
-    memcpy(given->host, host, length);
-    given->host[length] = 0;
+    snprintf(given->host, sizeof given->host, "%s", url.host);
     given->config.host = given->host;
-    given->config.port = 1883;
-    if (*rest == ':') {
-        char *end;
-        unsigned long port = strtoul(rest + 1, &end, 10);
-        if (end == rest + 1 || port == 0 || port > UINT16_MAX)
-            return false;
-        given->config.port = (uint16_t)port;
-        rest = end;
-    }
-    return *rest == 0 || *rest == '/';
+    given->config.port = url.port;
+    tf_cli_url_release(&url);
+    return true;
 }
 
 /* Defaults that depend on other options, and what does not go together; NULL if all is well. */
@@ -221,8 +203,8 @@ static const char *complete(struct given *given)
         return "--window and --rate exclude each other";
     if (config->messages && given->seconds)
         return "--messages and --seconds exclude each other";
-    if (config->bare && (config->qos || config->idle))
-        return "the bare forwarder knows only load at QoS 0";
+    if (config->bare && (config->qos == 2 || config->idle))
+        return "the bare forwarder knows only load at QoS 0 and 1";
     if (config->rate)
         config->window = 0;
     if (!config->messages && !given->seconds)
@@ -260,7 +242,7 @@ static bool parse(struct given *given, int argc, char **argv, int *ret_code)
     for (int key; (key = getopt_long(argc, argv, "q:o:", options, NULL)) != -1;)
         take(given, key, optarg);
     if (given->help) {
-        fputs(usage_text, stdout);
+        fputs(tf_cli_bench_text, stdout);
         *ret_code = TF_EXIT_DONE;
         return false;
     }

@@ -78,4 +78,7 @@ void tf_bench_report(const struct tf_bench_config *config, const struct tf_bench
  */
 int tf_cli_bench(int argc, char **argv);
 
+/* What its --help shows. Static. */
+extern const char tf_cli_bench_text[];
+
 #endif

@@ -95,9 +95,11 @@ static enum tf_err greet_bare(struct tf_bench_world *world, struct tf_bench_clie
     if (!line)
         return TF_NO_MEMORY;
     unsigned topic = topic_of(world, client);
-    int length = client->role == TF_BENCH_PUBLISHER
-                     ? snprintf(line, NAME_MAX, "pub %u %zu\n", topic, client->frame_length)
-                     : snprintf(line, NAME_MAX, "sub %u\n", topic);
+    /* At QoS 1 it answers each frame with this PUBACK. */
+    const char *reply = world->config->qos ? " 40020001" : "";
+    int length = client->role == TF_BENCH_PUBLISHER ? snprintf(line, NAME_MAX, "pub %u %zu%s\n",
+                                                               topic, client->frame_length, reply)
+                                                    : snprintf(line, NAME_MAX, "sub %u\n", topic);
     client->out.end += (size_t)length;
     return TF_OK;
 }

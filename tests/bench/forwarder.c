@@ -31,6 +31,7 @@ enum {
     MAX_EVENTS = 512,
     MAX_TOPICS = 65536,
     MAX_HELLO = 64,
+    MAX_REPLY = 8,
     READ_SIZE = 256 * 1024,
     MAX_OUTPUT = 64 * 1024 * 1024 /* a subscriber that is further behind is cut off */
 };
@@ -44,6 +45,8 @@ struct conn {
     bool dead;    /* closed at the end of the turn */
     unsigned topic;
     size_t frame;
+    uint8_t reply[MAX_REPLY];
+    size_t reply_length;
     uint8_t *rest; /* publisher: the part of a frame that has arrived, `frame` bytes at most */
     size_t rest_length;
     uint8_t *out; /* subscriber: what is still to be written */
@@ -150,12 +153,15 @@ static void conn_flush(struct forwarder *forwarder, struct conn *conn)
     }
 }
 
-/* Whole frames, to everybody. */
-static void forward(struct forwarder *forwarder, unsigned topic, const uint8_t *data, size_t length)
+/* Whole frames, to everybody, and the replies for them. */
+static void forward(struct forwarder *forwarder, struct conn *conn, const uint8_t *data,
+                    size_t length)
 {
-    struct conn *subscriber = forwarder->subscribers[topic];
+    struct conn *subscriber = forwarder->subscribers[conn->topic];
     for (; length && subscriber; subscriber = subscriber->next_in_topic)
         conn_append(forwarder, subscriber, data, length);
+    for (size_t frames = length / conn->frame; conn->reply_length && frames > 0; frames--)
+        conn_append(forwarder, conn, conn->reply, conn->reply_length);
 }
 
 static void publisher_input(struct forwarder *forwarder, struct conn *conn, const uint8_t *data,
@@ -171,11 +177,11 @@ static void publisher_input(struct forwarder *forwarder, struct conn *conn, cons
         length -= part;
         if (conn->rest_length < conn->frame)
             return;
-        forward(forwarder, conn->topic, conn->rest, conn->frame);
+        forward(forwarder, conn, conn->rest, conn->frame);
         conn->rest_length = 0;
     }
     size_t over = length % conn->frame;
-    forward(forwarder, conn->topic, data, length - over);
+    forward(forwarder, conn, data, length - over);
     if (over) {
         if (!conn->rest)
             conn->rest = must(malloc(conn->frame));
@@ -197,9 +203,15 @@ static void conn_greet(struct forwarder *forwarder, struct conn *conn, const uin
     line[length] = 0;
     unsigned topic;
     size_t frame;
-    if (sscanf(line, "pub %u %zu", &topic, &frame) == 2 && frame > 0) {
+    int end = 0;
+    if (sscanf(line, "pub %u %zu %n", &topic, &frame, &end) == 2 && frame > 0) {
         conn->publisher = true;
         conn->frame = frame;
+        unsigned byte;
+        while (conn->reply_length < MAX_REPLY && sscanf(line + end, "%2x", &byte) == 1) {
+            conn->reply[conn->reply_length++] = (uint8_t)byte;
+            end += 2;
+        }
     } else if (sscanf(line, "sub %u", &topic) != 1) {
         conn_kill(forwarder, conn);
         return;
