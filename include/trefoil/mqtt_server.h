@@ -56,7 +56,10 @@ enum tf_mqtt_server_event_type {
      * tf_mqtt_server_published (after the last BODY). A repeated QoS 2 id gives no event.
      */
     TF_MQTT_SERVER_PUBLISH,
-    /* The next run of the body of the last PUBLISH: `body`, and `payload_left` after it. */
+    /*
+     * The next run of the body of the last PUBLISH: `body`, and `payload_left` after it. If the
+     * connection ends before the last one, the message is void: the machine has forgotten it.
+     */
     TF_MQTT_SERVER_BODY,
     /* Answer: tf_mqtt_server_subscribed with a code for each filter, in order. */
     TF_MQTT_SERVER_SUBSCRIBE,
@@ -105,7 +108,8 @@ struct tf_mqtt_server_event {
 
 /* The answer to CONNECT. */
 struct tf_mqtt_server_accept {
-    struct tf_mqtt_session *session;    /* must outlive the machine */
+    /* Must outlive the closing, and all later calls of published, give and reclaim. */
+    struct tf_mqtt_session *session;
     bool session_present;               /* false also empties nothing: give a fresh session */
     struct tf_bytes assigned_client_id; /* empty: none assigned */
     uint32_t session_expiry_s;          /* in force; told to a 5.0 client if it differs */

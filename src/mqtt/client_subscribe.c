@@ -19,7 +19,8 @@ struct request {
 
 static struct tf_bytes filter_of(const struct request *request, size_t i)
 {
-    return request->subscriptions ? request->subscriptions[i].filter : request->filters[i];
+    return request->type == TF_MQTT_SUBSCRIBE ? request->subscriptions[i].filter
+                                              : request->filters[i];
 }
 
 /* True if a filter has wildcards. */
@@ -78,7 +79,7 @@ static void put_request(struct tf_mqtt_client *client, const struct request *req
     to = tf_mqtt_put_properties(to, request->properties, client->conn.version);
     writer = tf_writer_of(to, size - (size_t)(to - start));
     for (size_t i = 0; i < request->count; i++) {
-        if (request->subscriptions)
+        if (request->type == TF_MQTT_SUBSCRIBE)
             tf_mqtt_subscription_write(&writer, &request->subscriptions[i], client->conn.version);
         else
             tf_write_bytes16(&writer, request->filters[i]);

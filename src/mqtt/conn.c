@@ -301,6 +301,10 @@ void tf_mqtt_conn_close(struct tf_mqtt_conn *conn, enum tf_mqtt_goodbye goodbye,
 {
     if (conn->state == TF_MQTT_CONN_CLOSING)
         return;
+    if (conn->body_id) {
+        /* Half a message is none: when it comes again it is new. */
+        tf_mqtt_session_published(conn->session, conn->body_id, TF_MQTT_UNSPECIFIED_ERROR);
+    }
     conn->state = TF_MQTT_CONN_CLOSING;
     conn->goodbye = goodbye;
     conn->reason = reason;
@@ -309,7 +313,6 @@ void tf_mqtt_conn_close(struct tf_mqtt_conn *conn, enum tf_mqtt_goodbye goodbye,
     conn->needs = 0;
     conn->resend = 0;
     conn->body_left = 0;
-    conn->blocked = false;
     tf_mqtt_conn_pump(conn);
 }
 

@@ -128,6 +128,7 @@ struct tf_mqtt_conn {
     uint16_t counted;         /* sent on this connection and not settled */
     uint32_t inbound;         /* received on this connection and not finally answered */
     uint16_t resend;          /* the id at which a resumption is; 0: it has ended */
+    uint16_t body_id;         /* of the QoS 2 PUBLISH that is arriving in runs; 0: none */
     uint8_t state;            /* enum tf_mqtt_conn_state */
     uint8_t version;          /* 0: not known yet */
     uint8_t reason;           /* why it is closing */

@@ -111,8 +111,10 @@ static enum tf_err take_run(struct tf_mqtt_conn *conn, struct tf_bytes in, size_
         conn->slot.kind = TF_MQTT_SLOT_BODY;
         conn->slot.body = run;
     }
-    if (conn->body_left == 0)
+    if (conn->body_left == 0) {
+        conn->body_id = 0;
         tf_mqtt_conn_flush(conn);
+    }
     *ret_used = run.length;
     return TF_OK;
 }

@@ -297,6 +297,7 @@ enum tf_err tf_mqtt_conn_publish(struct tf_mqtt_conn *conn, const struct tf_mqtt
     conn->utf8_check = text && conn->rules.check_payload_format && is_new;
     conn->utf8_left = 0;
     conn->skip_body = !is_new;
+    conn->body_id = is_new && left > 0 && publish->qos == 2 ? publish->packet_id : 0;
     if (conn->utf8_check && !tf_mqtt_conn_utf8(conn, publish->payload)) {
         if (left == 0)
             return refuse_payload(conn, publish);

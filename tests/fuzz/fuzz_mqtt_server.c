@@ -1,8 +1,8 @@
 /*
  * The server's machine under a fuzzer: the input is a script of steps. Bytes from the peer come in
  * pieces of any size, the host answers events at once, later, with failures or not at all, delivers
- * messages, sends output in pieces, loses the connection and comes back with the same session. After
- * every step the machine's invariants must hold; the sanitizers see the rest.
+ * messages, sends output in pieces, loses the connection and comes back with the same session.
+ * After every step the machine's invariants must hold; the sanitizers see the rest.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -30,11 +30,12 @@ struct host {
     uint64_t handle;
     tf_time now;
     bool had_session;
-    uint8_t mood; /* bits that say how events are answered */
+    uint8_t mood;  /* bits that say how events are answered */
     long borrowed; /* bodies that are referred to */
 };
 
-static const char body_text[] = "0123456789abcdefghijklmnopqrstuvwxyz0123456789ABCDEFGHIJKLMNOPQRST";
+static const char body_text[] =
+    "0123456789abcdefghijklmnopqrstuvwxyz0123456789ABCDEFGHIJKLMNOPQRST";
 
 /* The next byte of the script; 0 at its end. */
 static uint8_t take(struct script *script)
@@ -131,8 +132,7 @@ static void on_subscribe(struct host *host, const struct tf_mqtt_server_event *e
     if (event->type == TF_MQTT_SERVER_SUBSCRIBE) {
         for (; tf_mqtt_subscription_next(event->subscribe.payload, &offset, &subscription); count++)
             touch(subscription.filter);
-        (void)!tf_mqtt_server_subscribed(host->server, event->packet_id,
-                                         tf_bytes_of(codes, count));
+        (void)!tf_mqtt_server_subscribed(host->server, event->packet_id, tf_bytes_of(codes, count));
     } else {
         for (; tf_mqtt_filter_next(event->unsubscribe.payload, &offset, &filter); count++)
             touch(filter);
@@ -269,7 +269,8 @@ static void step(struct host *host, uint8_t op, uint8_t arg)
         send_some(host, 1u + arg * 4u);
         break;
     case 1:
-        deliver(host, ++host->handle, arg % 3 ? (host->handle & 1 ? 1 : 2) : 0, arg);
+        host->handle++;
+        deliver(host, host->handle, arg % 3 ? (host->handle & 1 ? 1 : 2) : 0, arg);
         break;
     case 2:
         if (host->held_count > 0)

@@ -1,6 +1,7 @@
 /*
- * The client's machine where things are unusual: calls at the wrong time, too little room, malformed
- * packets, silence that is the caller's own fault. Each test runs four ways; see client_rig.h.
+ * The client's machine where things are unusual: calls at the wrong time, too little room,
+ * malformed packets, silence that is the caller's own fault. Each test runs four ways; see
+ * client_rig.h.
  */
 #include "client_rig.h"
 
@@ -113,6 +114,7 @@ static void test_ping_unread(void **state)
     rig.now += 5 * TF_SECOND;
     tf_mqtt_client_tick(rig.client, rig.now);
     assert_false(tf_mqtt_client_closing(rig.client, NULL));
+    assert_int_equal(tf_mqtt_client_deadline(rig.client), rig.now + 5 * TF_SECOND);
     assert_true(tf_mqtt_client_event(rig.client, &event));
     assert_int_equal(tf_mqtt_client_input(rig.client, rest, &used, &need, rig.now), TF_OK);
     assert_int_equal(tf_mqtt_client_deadline(rig.client), rig.now + 55 * TF_SECOND);
@@ -179,8 +181,8 @@ static void test_goodbyes(void **state)
         uint8_t reason;
         const char *output;
     } rows[] = {
-        {4, 0, "e0[]"},    {4, 4, ""}, {4, 0x80, ""}, {5, 0, "e0[]"},
-        {5, 4, "e0[04]"},  {5, 0x97, "e0[97 [1f<Quota exceeded>]]"},
+        {4, 0, "e0[]"}, {4, 4, ""},       {4, 0x80, ""},
+        {5, 0, "e0[]"}, {5, 4, "e0[04]"}, {5, 0x97, "e0[97 [1f<Quota exceeded>]]"},
     };
 
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -198,12 +200,9 @@ static void test_goodbyes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        RIG_TESTS(test_before_and_after),
-        RIG_TESTS(test_room),
-        RIG_TESTS(test_ping_waits),
-        RIG_TESTS(test_ping_unread),
-        RIG_TESTS(test_malformed),
-        RIG_TESTS(test_released_by_itself),
+        RIG_TESTS(test_before_and_after), RIG_TESTS(test_room),
+        RIG_TESTS(test_ping_waits),       RIG_TESTS(test_ping_unread),
+        RIG_TESTS(test_malformed),        RIG_TESTS(test_released_by_itself),
         RIG_TESTS(test_goodbyes),
     };
 

@@ -1,6 +1,7 @@
 /*
- * The server's machine where things are unusual: calls at the wrong time, too little room or memory,
- * large packets that are malformed, answers that overtake each other. Each test runs four ways.
+ * The server's machine where things are unusual: calls at the wrong time, too little room or
+ * memory, large packets that are malformed, answers that overtake each other. Each test runs four
+ * ways.
  */
 #include "server_rig.h"
 
@@ -63,14 +64,14 @@ static void test_large_and_malformed(void **state)
         const char *packet;
         uint8_t reason;
     } rows[] = {
-        {"30 8002 0200 'abc'", 0x81},           /* topic past the end */
-        {"30 8002 <a> ff02 0303", 0x81},        /* properties past the end */
-        {"30 8002 <a> ffffffff 01", 0x81},      /* property length of five bytes */
-        {"32 8002 <a> 0000 00 'body'", 0x82},   /* packet id 0 */
-        {"30 8002 <a/#> 00 'body'", 0x90},      /* wildcard */
-        {"30 8002 <> 00 'body'", 0x82},         /* no topic */
-        {"30 8002 <a> 02 0101 ff", 0x99},       /* not UTF-8 in the first run */
-        {"32 8002 <a> 0001 02 0101 ff", 0x99},  /* likewise: no PUBACK for half a packet */
+        {"30 8002 0200 'abc'", 0x81},          /* topic past the end */
+        {"30 8002 <a> ff02 0303", 0x81},       /* properties past the end */
+        {"30 8002 <a> ffffffff 01", 0x81},     /* property length of five bytes */
+        {"32 8002 <a> 0000 00 'body'", 0x82},  /* packet id 0 */
+        {"30 8002 <a/#> 00 'body'", 0x90},     /* wildcard */
+        {"30 8002 <> 00 'body'", 0x82},        /* no topic */
+        {"30 8002 <a> 02 0101 ff", 0x99},      /* not UTF-8 in the first run */
+        {"32 8002 <a> 0001 02 0101 ff", 0x99}, /* likewise: no PUBACK for half a packet */
     };
 
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -121,9 +122,9 @@ static void test_answered_early(void **state)
     rig.config.body_run = 16;
     rig_connect_again(&rig);
     rig_handshake(&rig, 4);
-    assert_int_equal(tf_mqtt_server_input(rig.server, tf_bytes_of(head, sizeof head), &used, &need,
-                                          rig.now),
-                     TF_OK);
+    assert_int_equal(
+        tf_mqtt_server_input(rig.server, tf_bytes_of(head, sizeof head), &used, &need, rig.now),
+        TF_OK);
     assert_int_equal(used, sizeof head);
     assert_true(tf_mqtt_server_event(rig.server, &event));
     assert_int_equal(event.payload_left, 0x80 + 3 - sizeof head);
@@ -139,6 +140,33 @@ static void test_answered_early(void **state)
     assert_int_equal(event.payload_left, 0);
     rig_expect_output(&rig, "40[0007]");
     rig_release(&rig);
+}
+
+/* A large QoS 2 message of which only a part came is new when it comes again (MQTT 5.0 4.3.3). */
+static void test_cut_in_the_body(void **state)
+{
+    static const char *const parts[] = {"34 8002 <a> 0001 00 'half of it'",
+                                        "34 19 <a> 0001 02 0101 '0123456789012345' ff"};
+
+    for (size_t i = 0; i < 2; i++) {
+        struct rig rig;
+
+        rig_init(&rig, WAY(state));
+        rig_disconnect(&rig);
+        rig.config.body_run = 16;
+        rig_connect_again(&rig);
+        rig_handshake(&rig, 5);
+        rig_send(&rig, parts[i]);
+        rig_disconnect(&rig);
+        rig.log_length = rig.out_length = 0;
+        rig.session_present = true;
+        rig_connect_again(&rig);
+        rig_handshake(&rig, 5);
+        rig_send(&rig, "3c[<a> 0001 [] 'all of it this time']");
+        rig_expect(&rig, "PUBLISH a q2 dup 'all of it this time'\n");
+        rig_expect_output(&rig, "50[0001]");
+        rig_release(&rig);
+    }
 }
 
 static void test_close_before_answer(void **state)
@@ -317,7 +345,8 @@ static void test_pubrec_of_resent(void **state)
 static void test_malformed(void **state)
 {
     static const char *const packets[] = {
-        "40[00]", "50[00]", "62[00]", "70[00]", "c0[00]", "e0[7f]", "a2[0001 [] 0005]", "40[0001 01]",
+        "40[00]", "50[00]", "62[00]",           "70[00]",
+        "c0[00]", "e0[7f]", "a2[0001 [] 0005]", "40[0001 01]",
     };
 
     for (size_t i = 0; i < sizeof packets / sizeof *packets; i++) {
@@ -359,6 +388,7 @@ int main(void)
         RIG_TESTS(test_large_and_malformed),
         RIG_TESTS(test_large_311),
         RIG_TESTS(test_answered_early),
+        RIG_TESTS(test_cut_in_the_body),
         RIG_TESTS(test_close_before_answer),
         RIG_TESTS(test_session_not_present),
         RIG_TESTS(test_reclaim),
