@@ -141,6 +141,8 @@ static void on_settled(struct mqtt_conn *conn, struct tf_entry *entry)
         conn->resending = NULL;
     }
     tf_entry_settle(entry);
+    /* it may have been what kept retained messages from being read on: to the pump, see drained */
+    conn->blocked |= conn->session && !tf_list_empty(&conn->session->binds.binds);
     tf_mqtt_front_conn_touch(conn);
 }
 
@@ -362,7 +364,7 @@ static void on_sent(struct tf_stream *stream, size_t length)
     tf_mqtt_server_sent(conn->server, length, mqtt_now(conn->front));
     tf_mqtt_front_conn_events(conn);
     check_closing(conn);
-    if (conn->blocked || conn->stalled || !tf_list_empty(&conn->subscribes)) {
+    if (conn->blocked || conn->stalled || conn->resending || !tf_list_empty(&conn->subscribes)) {
         tf_mqtt_front_conn_touch(conn);
     } else {
         reclaim_buffer(conn);

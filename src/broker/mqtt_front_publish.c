@@ -261,21 +261,26 @@ static size_t room_for(const struct tf_publication *publication, size_t id_count
            6 * id_count + publication->body_count * 64 + MQTT_REFERENCE_FROM;
 }
 
+/* Hands a delivery to the machine, giving it what it asks for on the way. */
 static enum tf_err send(struct mqtt_conn *conn, const struct tf_mqtt_delivery *out,
                         const struct tf_publication *publication, bool *ret_borrowed)
 {
-    enum tf_err err = tf_mqtt_server_deliver(conn->server, out, ret_borrowed);
-    if (err == TF_AGAIN && tf_mqtt_front_conn_events(conn) == MQTT_PULLED_SOME) {
-        err = tf_mqtt_server_deliver(conn->server, out, ret_borrowed);
-    }
-    if (err == TF_NO_MEMORY) {
+    bool lent = false;
+    for (;;) {
+        enum tf_err err = tf_mqtt_server_deliver(conn->server, out, ret_borrowed);
+        if (err == TF_AGAIN && tf_mqtt_front_conn_events(conn) == MQTT_PULLED_SOME) {
+            continue; /* it had asked for a table, or told that a body is its owner's again */
+        }
+        if (err != TF_NO_MEMORY || lent) {
+            return err;
+        }
         size_t room = room_for(publication, out->subscription_id_count) +
                       (out->owner ? 0 : tf_publication_length(publication));
-        err = tf_mqtt_front_conn_lend(conn, room)
-                  ? tf_mqtt_server_deliver(conn->server, out, ret_borrowed)
-                  : TF_AGAIN;
+        lent = tf_mqtt_front_conn_lend(conn, room);
+        if (!lent) {
+            return TF_AGAIN;
+        }
     }
-    return err;
 }
 
 enum tf_err tf_mqtt_front_deliver(struct tf_consumer *consumer, const struct tf_delivery *delivery)

@@ -315,6 +315,20 @@ static void refuse(struct mqtt_conn *conn, uint8_t reason)
     tf_mqtt_front_conn_log(conn, TF_LOG_NOTICE, "connection refused");
 }
 
+/* Nothing came of a CONNECT: it leaves no will (3.1.2.5), and no session that was not there. */
+static void give_up(struct mqtt_session *session, bool present)
+{
+    if (session->will) {
+        tf_message_unref(session->will);
+        session->will = NULL;
+    }
+    if (present) {
+        leave(session);
+    } else {
+        tf_mqtt_front_session_free(session);
+    }
+}
+
 bool tf_mqtt_front_session_connect(struct mqtt_conn *conn, const struct tf_mqtt_connect *connect,
                                    uint32_t expiry_s)
 {
@@ -340,8 +354,8 @@ bool tf_mqtt_front_session_connect(struct mqtt_conn *conn, const struct tf_mqtt_
     }
     struct mqtt_session *session = find_session(front, id, connect->clean_start, &present);
     if (!session || (connect->has_will && make_will(front, connect, session))) {
-        if (session && !present) {
-            tf_mqtt_front_session_free(session);
+        if (session) {
+            give_up(session, present);
         }
         refuse(conn, TF_MQTT_SERVER_BUSY);
         return true;
@@ -356,7 +370,7 @@ bool tf_mqtt_front_session_connect(struct mqtt_conn *conn, const struct tf_mqtt_
                                            .session_expiry_s = session->expiry_s};
     if (tf_mqtt_server_accept(conn->server, &accept, mqtt_now(front))) {
         conn->stream.closing = true;
-        leave(session);
+        give_up(session, present);
         return true;
     }
     attach(conn, session);

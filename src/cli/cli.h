@@ -1,5 +1,6 @@
 /*
- * The commands of `trefoil`, and what all of them share: exit codes and the way they take arguments.
+ * The commands of `trefoil`, and what all of them share: exit codes and the way they take
+ * arguments.
  *
  * A command is a function that gets its own arguments (argv[0] is its name) and gives an exit code.
  * Data goes to stdout, diagnostics to stderr.
@@ -21,5 +22,20 @@ enum tf_exit {
 
 /* `trefoil serve`: runs a broker. */
 int tf_cli_serve(int argc, char **argv);
+
+/* What its --help shows. Static. */
+extern const char tf_cli_serve_text[];
+
+/* `trefoil pub`: publishes messages. */
+int tf_cli_pub(int argc, char **argv);
+
+/* `trefoil sub`: prints the messages of addresses. */
+int tf_cli_sub(int argc, char **argv);
+
+/* `trefoil get`: prints the value of an address. */
+int tf_cli_get(int argc, char **argv);
+
+/* `trefoil queues`, `sessions`, `connections`: what a running broker has of them. */
+int tf_cli_list(int argc, char **argv);
 
 #endif

@@ -3,52 +3,36 @@
  */
 #include "cli/bench.h"
 #include "cli/cli.h"
+#include "cli/help.h"
 
 #include <stdio.h>
 #include <string.h>
 
-/* A command, as --help lists it. */
-struct command {
-    const char *name;
-    const char *arguments;
-    const char *help;
-    int (*run)(int argc, char **argv);
-};
-
-static const struct command commands[] = {
+static const struct tf_cli_command commands[] = {
     {"serve", "[-c FILE] [--listen URL]... [--memory] [--shards N] [--check]", "run a broker",
-     tf_cli_serve},
-    {"bench", "mqtt URL [OPTION]...", "measure a broker", tf_cli_bench},
+     tf_cli_serve, NULL, tf_cli_serve_text},
+    {"pub", "URL (-m TEXT | -f FILE | -l | -s | -n) [OPTION]...", "publish messages", tf_cli_pub,
+     &tf_cli_pub_manual, NULL},
+    {"sub", "URL... [OPTION]...", "print the messages of addresses", tf_cli_sub, &tf_cli_sub_manual,
+     NULL},
+    {"get", "URL [OPTION]...", "print the value of an address", tf_cli_get, &tf_cli_get_manual,
+     NULL},
+    {"queues", "[URL] [OPTION]...", "list the queues of a running broker", tf_cli_list,
+     &tf_cli_queues_manual, NULL},
+    {"sessions", "[URL] [OPTION]...", "list the sessions of a running broker", tf_cli_list,
+     &tf_cli_sessions_manual, NULL},
+    {"connections", "[URL] [OPTION]...", "list the connections of a running broker", tf_cli_list,
+     &tf_cli_connections_manual, NULL},
+    {"bench", "mqtt URL [OPTION]...", "measure a broker", tf_cli_bench, NULL, tf_cli_bench_text},
 };
 
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))
 
-static void print_help(FILE *out)
+/* The command whose name shares the longest beginning with `name`; NULL: none shares two letters.
+ */
+static const struct tf_cli_command *nearest(const char *name)
 {
-    fputs("Usage: trefoil COMMAND [ARGUMENT]...\n"
-          "One broker for CoAP, MQTT and AMQP 1.0 over a single address space, and its tools.\n"
-          "This version speaks MQTT 3.1.1 and 5.0.\n\n",
-          out);
-    for (size_t i = 0; i < COMMANDS; i++) {
-        fprintf(out, "  trefoil %s %s\n        %s\n", commands[i].name, commands[i].arguments,
-                commands[i].help);
-    }
-    fputs("\n"
-          "  trefoil COMMAND --help   all about one command\n"
-          "  trefoil --version        the version\n"
-          "\n"
-          "A URL is mqtt://HOST[:PORT]/ADDRESS; what follows the slash is the address, literally,\n"
-          "percent-decoded.\n"
-          "\n"
-          "Exit: 0 done, 1 internal, 2 usage, 3 network, 4 TLS or authentication, 5 refused by the\n"
-          "peer, 6 time-out, 7 verification failed. Data goes to stdout, all else to stderr.\n",
-          out);
-}
-
-/* The command whose name shares the longest beginning with `name`; NULL: none shares two letters. */
-static const struct command *nearest(const char *name)
-{
-    const struct command *best = NULL;
+    const struct tf_cli_command *best = NULL;
     size_t longest = 1;
     for (size_t i = 0; i < COMMANDS; i++) {
         size_t same = 0;
@@ -66,12 +50,14 @@ static const struct command *nearest(const char *name)
 int main(int argc, char **argv)
 {
     if (argc < 2) {
-        print_help(stderr);
+        tf_cli_help_overview(commands, COMMANDS, stderr);
         return TF_EXIT_USAGE;
     }
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
-        strcmp(argv[1], "help") == 0) {
-        print_help(stdout);
+    if (strcmp(argv[1], "help") == 0) {
+        return tf_cli_help(argc - 1, argv + 1, commands, COMMANDS);
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+        tf_cli_help_overview(commands, COMMANDS, stdout);
         return fflush(stdout) ? TF_EXIT_INTERNAL : TF_EXIT_DONE;
     }
     if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0) {
@@ -83,7 +69,7 @@ int main(int argc, char **argv)
             return commands[i].run(argc - 1, argv + 1);
         }
     }
-    const struct command *near = nearest(argv[1]);
+    const struct tf_cli_command *near = nearest(argv[1]);
     fprintf(stderr, "trefoil: there is no command \"%s\"", argv[1]);
     if (near) {
         fprintf(stderr, "; did you mean \"%s\"?", near->name);

@@ -1,8 +1,8 @@
 /*
  * `trefoil serve`: a broker from a configuration file and a command line.
  *
- * Here the sources of the configuration are put together, at the start and again at each reload; and
- * here is what goes to stdout (`listening URL`, `ready`). The broker itself is src/broker.
+ * Here the sources of the configuration are put together, at the start and again at each reload;
+ * and here is what goes to stdout (`listening URL`, `ready`). The broker itself is src/broker.
  */
 #include "cli/cli.h"
 
@@ -35,15 +35,15 @@ struct serve {
     char *log_path;
 };
 
-static const char help[] =
+const char tf_cli_serve_text[] =
     "Usage: trefoil serve [OPTION]...\n"
     "Runs a broker until SIGTERM or SIGINT. SIGHUP reads the configuration again.\n"
     "\n"
     "  -c, --config FILE  read FILE, in the language of mosquitto.conf\n"
     "      --listen URL   listen on URL, instead of where it would by default; may be repeated:\n"
     "                     mqtt://HOST:PORT; port 0 takes a free one, host * all interfaces\n"
-    "      --memory       keep messages in memory: they are lost when the broker ends. This version\n"
-    "                     has no other store\n"
+    "      --memory       keep messages in memory: they are lost when the broker ends; this\n"
+    "                     version has no other store\n"
     "      --data DIR     keep messages in DIR: not available in this version, and refused\n"
     "      --shards N     threads that serve, 1 to 64; by default one for each processor\n"
     "      --check        check the configuration, print what is to be known about it, and end\n"
@@ -51,8 +51,9 @@ static const char help[] =
     "  -v, --verbose      log everything, whatever log_type says\n"
     "  -h, --help         print this, and end\n"
     "\n"
-    "Without a configuration it listens on mqtt://127.0.0.1:1883 and mqtt://[::1]:1883, and lets\n"
-    "everybody in. It prints `listening URL` for each socket, then `ready`; the log goes to stderr.\n"
+    "Without a configuration it listens on mqtt://127.0.0.1:1883 and mqtt://[::1]:1883, and\n"
+    "lets everybody in. It prints `listening URL` for each socket, then `ready`; the log goes to\n"
+    "stderr.\n"
     "\n"
     "Exit: 0 ended by a signal; 1 internal; 2 command line or configuration; 3 cannot listen.\n";
 
@@ -114,10 +115,10 @@ static int take_option(struct arguments *ret, int option, const char *value)
         ret->verbose = true;
         break;
     case 'h':
-        fputs(help, stdout);
+        fputs(tf_cli_serve_text, stdout);
         return TF_EXIT_DONE;
     default:
-        return usage("what the line above says", "");
+        return TF_EXIT_USAGE;
     }
     return -1;
 }
@@ -125,7 +126,12 @@ static int take_option(struct arguments *ret, int option, const char *value)
 static int take_arguments(struct arguments *ret, int argc, char **argv)
 {
     int option;
-    while ((option = getopt_long(argc, argv, "c:vh", options, NULL)) != -1) {
+    opterr = 0; /* the messages are ours */
+    while ((option = getopt_long(argc, argv, ":c:vh", options, NULL)) != -1) {
+        if (option == '?' || option == ':') {
+            return usage(option == ':' ? "a value is missing after " : "there is no option ",
+                         argv[optind - 1]);
+        }
         int code = take_option(ret, option, optarg);
         if (code >= 0) {
             return code;
@@ -194,9 +200,13 @@ static void log_findings(struct tf_log *log, const struct tf_config_report *repo
         if (finding->severity == TF_CONFIG_NOTE) {
             continue;
         }
-        tf_log_text(log, finding->severity == TF_CONFIG_ERROR ? TF_LOG_ERROR : TF_LOG_WARN,
-                    "config", "%s:%u:%u: %s", finding->file ? finding->file : "", finding->line,
-                    finding->column, finding->text);
+        enum tf_log_level level = finding->severity == TF_CONFIG_ERROR ? TF_LOG_ERROR : TF_LOG_WARN;
+        if (finding->file && finding->line) {
+            tf_log_text(log, level, "config", "%s:%u:%u: %s", finding->file, finding->line,
+                        finding->column, finding->text);
+        } else {
+            tf_log_text(log, level, "config", "%s", finding->text);
+        }
     }
 }
 

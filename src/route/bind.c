@@ -27,6 +27,7 @@ struct tf_bind_page {
     struct tf_bind_page *next; /* bind->pages */
     struct tf_bind *bind;
     uint32_t count;
+    uint32_t pushed; /* of these, into the queue */
     bool end;
     struct tf_message *messages[PAGE_MAX];
 };
@@ -359,7 +360,7 @@ static struct tf_bind_page *read_page(struct tf_shard *shard, struct tf_bind *bi
     if (page) {
         page->next = NULL;
         page->bind = ref(bind);
-        page->count = 0;
+        page->count = page->pushed = 0;
         page->end = !fill_page(shard, bind, page, TF_MIN(limit, PAGE_MAX));
         home->open = !page->end;
     }
@@ -440,19 +441,40 @@ static void on_ready(struct tf_shard *shard, const struct tf_mail *mail, unsigne
     unref(bind);
 }
 
-/* Puts the values of a page into the queue. False: the binding is gone meanwhile. */
-static bool push_page(struct tf_shard *shard, const struct tf_bind *bind,
-                      const struct tf_bind_page *page)
+/* How many values the queue of a bind can take at this moment. */
+static uint32_t room_of(const struct tf_queue *queue)
+{
+    return queue->count < queue->limits->entries ? queue->limits->entries - queue->count : 0;
+}
+
+static void push_value(struct tf_shard *shard, const struct tf_bind *bind,
+                       const struct tf_binding_options *options, struct tf_message *message)
+{
+    struct tf_publication *publication = &message->publication;
+    struct tf_subscription_ids ids = {&options->subscription_id, options->subscription_id != 0};
+    if (publication->envelope.expires > shard->now) {
+        tf_queue_push(bind->queue, publication, &ids,
+                      tf_binding_qos(options, publication->envelope.qos), true, shard->now);
+    }
+}
+
+/*
+ * Puts the values that have come into the queue, as far as it has room; the others wait for the
+ * next draw. False: the binding is gone meanwhile.
+ */
+static bool push_pages(struct tf_shard *shard, struct tf_bind *bind)
 {
     const struct tf_binding *binding = tf_shard_binding(shard, bind->queue, bind->filter);
-    for (uint32_t i = 0; binding && i < page->count; i++) {
-        struct tf_publication *publication = &page->messages[i]->publication;
-        const struct tf_binding_options *options = &binding->options;
-        struct tf_subscription_ids ids = {&options->subscription_id, options->subscription_id != 0};
-        if (publication->envelope.expires > shard->now) {
-            tf_queue_push(bind->queue, publication, &ids,
-                          tf_binding_qos(options, publication->envelope.qos), true, shard->now);
+    struct tf_bind_page *page;
+    while (binding && (page = bind->pages)) {
+        while (page->pushed < page->count) {
+            if (!room_of(bind->queue)) {
+                return true;
+            }
+            push_value(shard, bind, &binding->options, page->messages[page->pushed++]);
         }
+        bind->pages = page->next;
+        free_page(page);
     }
     return binding != NULL;
 }
@@ -461,33 +483,23 @@ static bool push_page(struct tf_shard *shard, const struct tf_bind *bind,
 static void on_values(struct tf_shard *shard, struct tf_bind_page *page, unsigned from)
 {
     struct tf_bind *bind = page->bind;
+    const struct tf_queue *queue = bind->queue;
     bind->reading = false;
-    if (bind->owner) {
-        bool stands = push_page(shard, bind, page);
-        const struct tf_queue *queue = bind->queue;
-        if (page->end) {
-            bind->open &= ~(UINT64_C(1) << from);
-        }
-        if (!bind->open || !stands) {
-            end_bind(shard, bind);
-        } else if (tf_list_empty(&queue->available) && !tf_list_empty(&queue->consumers)) {
-            tf_list_push_back(&shard->drawing, &bind->drawing);
-        }
-    }
-    free_page(page);
-}
-
-/* The first draw of a bind: what came with READY goes into the queue at once. */
-static bool push_first(struct tf_shard *shard, struct tf_bind *bind)
-{
-    bool stands = true;
-    while (bind->pages) {
-        struct tf_bind_page *page = bind->pages;
-        bind->pages = page->next;
-        stands = stands && push_page(shard, bind, page);
+    if (!bind->owner) {
         free_page(page);
+        return;
     }
-    return stands;
+    if (page->end) {
+        bind->open &= ~(UINT64_C(1) << from);
+    }
+    page->next = bind->pages;
+    bind->pages = page;
+    if (!push_pages(shard, bind) || (!bind->open && !bind->pages)) {
+        end_bind(shard, bind);
+    } else if (!bind->pages && tf_list_empty(&queue->available) &&
+               !tf_list_empty(&queue->consumers) && !tf_list_linked(&bind->drawing)) {
+        tf_list_push_back(&shard->drawing, &bind->drawing);
+    }
 }
 
 bool tf_bind_draw(struct tf_shard *shard, struct tf_bind_owner *owner)
@@ -499,22 +511,16 @@ bool tf_bind_draw(struct tf_shard *shard, struct tf_bind_owner *owner)
         node = tf_list_next(&owner->binds, node);
         if (bind->waiting) {
             left = true;
-        } else if (!push_first(shard, bind) || !bind->open) {
+        } else if (!push_pages(shard, bind) || (!bind->open && !bind->pages)) {
             end_bind(shard, bind);
         } else {
-            if (!bind->reading && !tf_list_linked(&bind->drawing)) {
+            if (!bind->pages && !bind->reading && !tf_list_linked(&bind->drawing)) {
                 tf_list_push_back(&shard->drawing, &bind->drawing);
             }
             left = true;
         }
     }
     return left;
-}
-
-/* How many values the queue of a bind can take at this moment. */
-static uint32_t room_of(const struct tf_queue *queue)
-{
-    return queue->count < queue->limits->entries ? queue->limits->entries - queue->count : 0;
 }
 
 bool tf_bind_work(struct tf_shard *shard)

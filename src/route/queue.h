@@ -76,7 +76,7 @@ struct tf_consumer_ops {
     /*
      * TF_OK: taken; if there is an entry, its settlement follows (tf_entry_settle or _release).
      * TF_AGAIN: no credit or room; the consumer calls tf_consumer_ready when that has changed.
-     * TF_LIMIT: this consumer can never take it: the queue drops it.
+     * TF_LIMIT: this consumer can never take it: if no other can, the queue drops it.
      */
     enum tf_err (*deliver)(struct tf_consumer *consumer, const struct tf_delivery *delivery);
     /* The available entries have all been taken. May be NULL. Must not free queue or consumer. */
@@ -103,6 +103,7 @@ struct tf_queue {
     const struct tf_queue_limits *limits;
     uint64_t next_position;
     uint64_t bytes;
+    tf_time expires;                /* no available entry does before that */
     uint64_t publisher;             /* for no-local: the session whose own messages this would be */
     struct tf_queue *match_next;    /* during a publication: the queues that matched, */
     struct tf_binding *match_first; /* and by which bindings; else NULL */

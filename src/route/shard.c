@@ -245,6 +245,17 @@ static uint32_t mail_message(struct tf_shard *shard, struct tf_message *message,
     return sent;
 }
 
+/* Memory ran out after `result`: what has been taken stays taken, and the producer is told. */
+static enum tf_err without_memory(struct tf_published result, struct tf_published *ret_result)
+{
+    if (result.taken == 0) {
+        return TF_NO_MEMORY;
+    }
+    result.refused = true;
+    *ret_result = result;
+    return TF_OK;
+}
+
 enum tf_err tf_shard_publish(struct tf_shard *shard, struct tf_publication *publication,
                              struct tf_ticket_owner *owner, uint64_t tag,
                              struct tf_published *ret_result)
@@ -261,7 +272,7 @@ enum tf_err tf_shard_publish(struct tf_shard *shard, struct tf_publication *publ
     if (routed | valued) {
         message = tf_publication_keep(publication, shard->config.alloc);
         if (!message) {
-            return TF_NO_MEMORY;
+            return without_memory(result, ret_result);
         }
     }
     uint64_t self = UINT64_C(1) << shard->config.number;
@@ -273,7 +284,7 @@ enum tf_err tf_shard_publish(struct tf_shard *shard, struct tf_publication *publ
         ticket = new_ticket(shard, owner, tag);
         if (!ticket) {
             tf_message_unref(message);
-            return TF_NO_MEMORY;
+            return without_memory(result, ret_result);
         }
     }
     uint32_t waiting =

@@ -1,0 +1,769 @@
+/*
+ * One connection of a command to a broker.
+ */
+#include "cli/client.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/util.h"
+#include "cli/cli.h"
+#include "port/clock.h"
+#include "port/entropy.h"
+#include "port/socket.h"
+
+enum {
+    ADDRESS_MAX = 8,
+    READ_SIZE = 64 * 1024,
+    OUTPUT_SIZE = 64 * 1024,
+    OUTPUT_MAX = 8 * 1024 * 1024,
+    REFERENCE_FROM = 1024,
+    IN_FLIGHT = 1000,
+    ALIAS_COUNT = 64,
+    ALIAS_BYTES = 64 * 1024,
+    PROPERTIES_MAX = 16,
+    PEER_TEXT = TF_URL_HOST_MAX + 16
+};
+
+#define CONNECT_TIMEOUT (30 * TF_SECOND) /* until CONNACK */
+#define ADDRESS_TIMEOUT (5 * TF_SECOND)  /* of an address, if there is another one */
+#define PING_TIMEOUT_MS 30000
+
+enum state { CONNECTING, GREETING, UP, LEAVING, ENDED };
+
+struct tf_cli_client {
+    struct tf_cli_client_config config;
+    struct tf_loop_source source;
+    struct tf_list_node node;
+    struct tf_mqtt_session session;
+    struct tf_mqtt_client *machine; /* lies in `memory` */
+    struct tf_mqtt_client_config machine_config;
+    struct tf_socket_address addresses[ADDRESS_MAX];
+    size_t address, address_count;
+    tf_time connect_end, address_end;
+    uint8_t *in;
+    size_t in_length, in_size;
+    size_t in_need; /* bytes that the machine wants before it goes on */
+    uint8_t *out;
+    size_t out_size;
+    void *memory;
+    void *parts[TF_MQTT_PART_ALIASES + 1];
+    int fd; /* -1: none */
+    enum state state;
+    bool heard; /* something came from this broker */
+    bool said_goodbye;
+    bool finished; /* the output has been ended */
+    uint8_t version;
+    uint8_t properties[PROPERTIES_MAX];
+    uint8_t will_properties[PROPERTIES_MAX];
+    char id[64];
+    char peer[PEER_TEXT];
+};
+
+/* ---- what others ask ---- */
+
+void *tf_cli_client_ctx(const struct tf_cli_client *client)
+{
+    return client->config.ctx;
+}
+
+const char *tf_cli_client_peer(const struct tf_cli_client *client)
+{
+    return client->peer;
+}
+
+const char *tf_cli_client_id(const struct tf_cli_client *client)
+{
+    const char *given = client->config.options->client_id;
+    return given ? given : client->id;
+}
+
+unsigned tf_cli_client_version(const struct tf_cli_client *client)
+{
+    return client->version;
+}
+
+struct tf_cli_client *tf_cli_client_of_source(struct tf_loop_source *source)
+{
+    return tf_container_of(source, struct tf_cli_client, source);
+}
+
+struct tf_cli_client *tf_cli_client_of_node(struct tf_list_node *node)
+{
+    return tf_container_of(node, struct tf_cli_client, node);
+}
+
+bool tf_cli_client_ended(const struct tf_cli_client *client)
+{
+    return client->state == ENDED;
+}
+
+bool tf_cli_client_written(const struct tf_cli_client *client)
+{
+    struct tf_bytes span;
+    return client->state == UP && tf_mqtt_client_output(client->machine, &span, 1) == 0;
+}
+
+const char *tf_cli_reason(uint8_t reason, struct tf_bytes properties, char *ret_text, size_t size)
+{
+    struct tf_mqtt_property words;
+    int length = snprintf(ret_text, size, "%s (0x%02X)", tf_mqtt_reason_name(reason), reason);
+    if (length > 0 && (size_t)length < size &&
+        tf_mqtt_property_find(properties, TF_MQTT_REASON_STRING, &words) && words.value.length) {
+        char *at = ret_text + length;
+        snprintf(at, size - (size_t)length, ": %.*s", (int)TF_MIN(words.value.length, 400u),
+                 (const char *)words.value.data);
+        for (; *at; at++) { /* the peer's words must not steer a terminal */
+            *at = (unsigned char)*at < ' ' || *at == 0x7F ? '?' : *at;
+        }
+    }
+    return ret_text;
+}
+
+static void debug(const struct tf_cli_client *client, const char *what, const char *more)
+{
+    if (client->config.options->debug) {
+        tf_cli_say(client->config.run->command, "%s: %s%s", client->peer, what, more);
+    }
+}
+
+/* ---- the end ---- */
+
+static void close_socket(struct tf_cli_client *client)
+{
+    if (client->fd >= 0) {
+        tf_loop_remove(client->config.run->loop, &client->source);
+        tf_socket_close(client->fd);
+        client->fd = -1;
+    }
+}
+
+/* The bodies that were lent come back as events, for the command to free. */
+static void give_back(struct tf_cli_client *client)
+{
+    struct tf_mqtt_client_event event;
+    if (!client->machine) {
+        return;
+    }
+    tf_mqtt_client_abandon(client->machine);
+    while (tf_mqtt_client_event(client->machine, &event)) {
+        if (event.type == TF_MQTT_CLIENT_RETURNED) {
+            client->config.handler->event(client, &event);
+        }
+    }
+}
+
+void tf_cli_client_abort(struct tf_cli_client *client)
+{
+    if (client->state != ENDED) {
+        give_back(client);
+        close_socket(client);
+        client->state = ENDED;
+        client->config.run->touched = true;
+    }
+}
+
+/* Ends it because of something that has been said. */
+static void fail(struct tf_cli_client *client, int code)
+{
+    tf_cli_run_finish(client->config.run, code);
+    tf_cli_client_abort(client);
+}
+
+static void fail_memory(struct tf_cli_client *client)
+{
+    tf_cli_say(client->config.run->command, "no memory");
+    fail(client, TF_EXIT_INTERNAL);
+}
+
+/* The transport has ended without a word. */
+static void lost(struct tf_cli_client *client, int number)
+{
+    if (client->state == LEAVING) {
+        tf_cli_client_abort(client);
+        return;
+    }
+    tf_cli_say(client->config.run->command, "the connection to %s was lost: %s", client->peer,
+               number ? strerror(number) : "the peer has closed it");
+    fail(client, TF_EXIT_NETWORK);
+}
+
+/* ---- the machine ---- */
+
+static void free_machine(struct tf_cli_client *client)
+{
+    for (size_t i = 0; i < TF_COUNT(client->parts); i++) {
+        free(client->parts[i]);
+        client->parts[i] = NULL;
+    }
+    free(client->memory);
+    free(client->out);
+    client->memory = NULL;
+    client->out = NULL;
+    client->out_size = 0;
+    client->machine = NULL;
+    client->in_length = 0;
+    client->in_need = 0;
+}
+
+/* The properties of CONNECT, and of the will. */
+static void write_properties(struct tf_cli_client *client, struct tf_mqtt_connect *connect)
+{
+    const struct tf_cli_connection_options *options = client->config.options;
+    struct tf_writer writer = tf_writer_of(client->properties, sizeof(client->properties));
+    if (options->expiry_given || options->keep_session) {
+        struct tf_mqtt_property expiry = {
+            .id = TF_MQTT_SESSION_EXPIRY,
+            .number = options->expiry_given ? options->session_expiry_s : UINT32_MAX};
+        tf_mqtt_property_write(&writer, &expiry);
+    }
+    connect->properties = tf_bytes_of(client->properties, tf_writer_length(&writer));
+    writer = tf_writer_of(client->will_properties, sizeof(client->will_properties));
+    if (options->will_delay_s) {
+        struct tf_mqtt_property delay = {.id = TF_MQTT_WILL_DELAY, .number = options->will_delay_s};
+        tf_mqtt_property_write(&writer, &delay);
+    }
+    connect->will.properties = tf_bytes_of(client->will_properties, tf_writer_length(&writer));
+}
+
+static struct tf_mqtt_connect make_connect(struct tf_cli_client *client)
+{
+    const struct tf_cli_connection_options *options = client->config.options;
+    const struct tf_cli_url *url = client->config.url;
+    const char *user = options->user ? options->user : url->user;
+    const char *password = options->password ? options->password : url->password;
+    struct tf_mqtt_connect connect = {
+        .version = client->version,
+        .clean_start = !options->keep_session,
+        .keep_alive_s = options->keep_alive_s,
+        .client_id = tf_bytes_str(tf_cli_client_id(client)),
+        .has_user_name = user || password, /* 3.1.1 3.1.2.9: no password without a name */
+        .has_password = password != NULL,
+        .user_name = tf_bytes_str(user ? user : ""),
+        .password = tf_bytes_str(password ? password : ""),
+        .has_will = options->will_topic != NULL,
+        .will = {.topic = tf_bytes_str(options->will_topic ? options->will_topic : ""),
+                 .payload = tf_bytes_str(options->will_payload ? options->will_payload : ""),
+                 .qos = options->will_qos,
+                 .retain = options->will_retain}};
+    if (client->version == TF_MQTT_5) {
+        write_properties(client, &connect);
+    }
+    return connect;
+}
+
+/* Lends a buffer twice as large as the last one. TF_AGAIN: the last one is in use. TF_LIMIT. */
+static enum tf_err grow_output(struct tf_cli_client *client)
+{
+    size_t size = client->out_size ? client->out_size * 2 : OUTPUT_SIZE;
+    if (client->out && !tf_mqtt_client_take(client->machine)) {
+        return TF_AGAIN;
+    }
+    free(client->out);
+    client->out = size > OUTPUT_MAX ? NULL : malloc(size);
+    client->out_size = client->out ? size : 0;
+    if (!client->out) {
+        return size > OUTPUT_MAX ? TF_LIMIT : TF_NO_MEMORY;
+    }
+    return tf_mqtt_client_lend(client->machine, client->out, size);
+}
+
+/* Makes the machine, with CONNECT in its output. */
+static enum tf_err start_machine(struct tf_cli_client *client)
+{
+    free_machine(client);
+    tf_mqtt_session_init(&client->session);
+    client->machine_config =
+        (struct tf_mqtt_client_config){.connect = make_connect(client),
+                                       .session = &client->session,
+                                       .max_packet_size = TF_MQTT_LENGTH_MAX + 5,
+                                       .reference_from = REFERENCE_FROM,
+                                       .topic_alias_bytes = ALIAS_BYTES,
+                                       .topic_alias_maximum = ALIAS_COUNT,
+                                       .ping_timeout_ms = PING_TIMEOUT_MS,
+                                       .receive_maximum = IN_FLIGHT,
+                                       .max_in_flight = IN_FLIGHT};
+    size_t size = tf_mqtt_client_size(&client->machine_config);
+    client->memory = malloc(TF_MAX(size, 1u));
+    if (!client->memory) {
+        return TF_NO_MEMORY;
+    }
+    enum tf_err err = tf_mqtt_client_init(&client->machine, client->memory, size,
+                                          &client->machine_config, client->config.run->now);
+    if (err) {
+        client->machine = NULL;
+        return err;
+    }
+    do {
+        free(client->out); /* the machine has refused it */
+        client->out_size = client->out_size ? client->out_size * 2 : OUTPUT_SIZE;
+        client->out = malloc(client->out_size);
+        err = client->out ? tf_mqtt_client_lend(client->machine, client->out, client->out_size)
+                          : TF_NO_MEMORY;
+    } while (err == TF_NO_MEMORY && client->out && client->out_size < OUTPUT_MAX);
+    return err;
+}
+
+/* Memory for a part that the machine asks for. */
+static void give_part(struct tf_cli_client *client, const struct tf_mqtt_client_event *event)
+{
+    void *old = NULL;
+    void *memory = malloc(event->size);
+    if (!memory || tf_mqtt_client_give(client->machine, event->part, memory, event->size, &old)) {
+        free(memory);
+        fail_memory(client);
+        return;
+    }
+    free(old);
+    client->parts[event->part] = memory;
+}
+
+enum tf_err tf_cli_client_publish(struct tf_cli_client *client,
+                                  const struct tf_mqtt_delivery *delivery, bool *ret_borrowed)
+{
+    enum tf_err err = tf_mqtt_client_publish(client->machine, delivery, ret_borrowed);
+    while (err == TF_NO_MEMORY) {
+        err = grow_output(client);
+        if (err) {
+            return err;
+        }
+        err = tf_mqtt_client_publish(client->machine, delivery, ret_borrowed);
+    }
+    return err;
+}
+
+enum tf_err tf_cli_client_subscribe(struct tf_cli_client *client, uint64_t handle,
+                                    const struct tf_mqtt_subscription *subscriptions, size_t count,
+                                    struct tf_bytes properties)
+{
+    enum tf_err err =
+        tf_mqtt_client_subscribe(client->machine, handle, subscriptions, count, properties);
+    while (err == TF_NO_MEMORY) {
+        err = grow_output(client);
+        if (err) {
+            return err;
+        }
+        err = tf_mqtt_client_subscribe(client->machine, handle, subscriptions, count, properties);
+    }
+    return err;
+}
+
+/* ---- connecting ---- */
+
+/* Tries the addresses from the present one on; none is left: says so, with what the last one said.
+ */
+static void try_address(struct tf_cli_client *client, int number)
+{
+    struct tf_cli_run *run = client->config.run;
+    close_socket(client);
+    for (; client->address < client->address_count; client->address++) {
+        const struct tf_socket_address *address = &client->addresses[client->address];
+        char text[TF_SOCKET_TEXT];
+        tf_socket_text(address, text);
+        debug(client, "connecting to ", text);
+        if (!tf_socket_connect(address, &client->fd)) {
+            if (tf_loop_add(run->loop, &client->source, client->fd, TF_LOOP_WRITE)) {
+                tf_socket_close(client->fd);
+                client->fd = -1;
+                fail_memory(client);
+                return;
+            }
+            bool last = client->address + 1 == client->address_count;
+            client->address_end = last ? TF_TIME_NEVER : tf_time_add(run->now, ADDRESS_TIMEOUT);
+            client->state = CONNECTING;
+            return;
+        }
+        client->fd = -1;
+        number = errno;
+    }
+    tf_cli_say(run->command, "cannot connect to %s: %s%s", client->peer, strerror(number),
+               number == ECONNREFUSED ? ". Is a broker running there? `trefoil serve` starts one"
+                                      : "");
+    fail(client, TF_EXIT_NETWORK);
+}
+
+static void start(struct tf_cli_client *client)
+{
+    const struct tf_cli_url *url = client->config.url;
+    client->connect_end = client->config.options->timeout_us
+                              ? TF_TIME_NEVER /* the run's holds */
+                              : tf_time_add(client->config.run->now, CONNECT_TIMEOUT);
+    enum tf_err err = tf_socket_resolve(url->host, url->port, false, client->addresses, ADDRESS_MAX,
+                                        &client->address_count);
+    if (err) {
+        const char *why = err == TF_NOT_FOUND ? "there is no such host"
+                          : err == TF_AGAIN   ? "the name server does not answer; try again"
+                                              : "the name cannot be looked up";
+        tf_cli_say(client->config.run->command, "cannot connect to %s: %s", client->peer, why);
+        fail(client, TF_EXIT_NETWORK);
+        return;
+    }
+    client->config.run->now = tf_clock_now(); /* the resolver may have taken its time */
+    try_address(client, 0);
+}
+
+static void greet(struct tf_cli_client *client)
+{
+    enum tf_err err = start_machine(client);
+    if (err) {
+        tf_cli_say(client->config.run->command, "%s: CONNECT cannot be written: %s", client->peer,
+                   err == TF_NO_MEMORY ? "no memory" : "the options do not go together");
+        fail(client, err == TF_NO_MEMORY ? TF_EXIT_INTERNAL : TF_EXIT_USAGE);
+        return;
+    }
+    client->state = GREETING;
+    client->heard = false;
+}
+
+/* Once more with 3.1.1, where that can do what is wanted. False: it cannot; nothing was said. */
+static bool fall_back(struct tf_cli_client *client)
+{
+    const struct tf_cli_connection_options *options = client->config.options;
+    if (client->version != TF_MQTT_5 || options->version_given) {
+        return false;
+    }
+    if (client->config.needs_5 || options->expiry_given || options->will_delay_s) {
+        tf_cli_say(client->config.run->command, "%s does not speak MQTT 5.0, which %s needs",
+                   client->peer,
+                   client->config.needs_5  ? client->config.needs_5
+                   : options->expiry_given ? "--session-expiry"
+                                           : "--will-delay");
+        fail(client, TF_EXIT_REFUSED);
+        return true;
+    }
+    debug(client, "no MQTT 5.0 there, once more with 3.1.1", "");
+    client->version = TF_MQTT_3_1_1;
+    give_back(client);
+    try_address(client, ECONNRESET);
+    return true;
+}
+
+static void on_connected(struct tf_cli_client *client)
+{
+    enum tf_err err = tf_socket_connected(client->fd);
+    if (err == TF_AGAIN) {
+        return;
+    }
+    if (err) {
+        int number = errno;
+        client->address++;
+        try_address(client, number);
+        return;
+    }
+    tf_loop_change(client->config.run->loop, &client->source, TF_LOOP_READ);
+    greet(client);
+}
+
+/* ---- events ---- */
+
+static void on_refused(struct tf_cli_client *client, const struct tf_mqtt_client_event *event)
+{
+    char why[512];
+    bool auth = event->reason == TF_MQTT_BAD_USER_OR_PASSWORD ||
+                event->reason == TF_MQTT_NOT_AUTHORIZED ||
+                event->reason == TF_MQTT_BAD_AUTHENTICATION_METHOD;
+    if (event->reason == TF_MQTT_UNSUPPORTED_VERSION && fall_back(client)) {
+        return;
+    }
+    tf_cli_say(client->config.run->command, "%s refused the connection: %s%s", client->peer,
+               tf_cli_reason(event->reason, event->connack.properties, why, sizeof(why)),
+               auth ? ". --user and --password say who you are" : "");
+    fail(client, auth ? TF_EXIT_AUTH : TF_EXIT_REFUSED);
+}
+
+/* DISCONNECT of the server (MQTT 5.0 3.14). */
+static void on_disconnect(struct tf_cli_client *client, const struct tf_mqtt_client_event *event)
+{
+    char why[512];
+    bool away = event->reason < 0x80 || event->reason == TF_MQTT_SERVER_SHUTTING_DOWN ||
+                event->reason == TF_MQTT_USE_ANOTHER_SERVER ||
+                event->reason == TF_MQTT_SERVER_MOVED;
+    tf_cli_say(client->config.run->command, "%s ended the connection: %s", client->peer,
+               tf_cli_reason(event->reason, event->properties, why, sizeof(why)));
+    fail(client, away                                      ? TF_EXIT_NETWORK
+                 : event->reason == TF_MQTT_NOT_AUTHORIZED ? TF_EXIT_AUTH
+                                                           : TF_EXIT_REFUSED);
+}
+
+static void on_event(struct tf_cli_client *client, const struct tf_mqtt_client_event *event)
+{
+    const struct tf_cli_handler *handler = client->config.handler;
+    switch (event->type) {
+    case TF_MQTT_CLIENT_CONNECTED:
+        client->state = UP;
+        debug(client, "connected as ", tf_cli_client_id(client));
+        if (handler->connected) {
+            handler->connected(client, event);
+        }
+        break;
+    case TF_MQTT_CLIENT_REFUSED:
+        on_refused(client, event);
+        break;
+    case TF_MQTT_CLIENT_NEEDS:
+        give_part(client, event);
+        break;
+    case TF_MQTT_CLIENT_DISCONNECT:
+        on_disconnect(client, event);
+        break;
+    case TF_MQTT_CLIENT_PUBLISH:
+        handler->event(client, event);
+        if (event->publish.qos && client->state == UP &&
+            tf_mqtt_client_ack(client->machine, event->publish.packet_id, 0)) {
+            debug(client, "a message that nobody waits to be acknowledged", "");
+        }
+        break;
+    default:
+        handler->event(client, event);
+    }
+}
+
+/* Pulls events while the run goes on; what comes after its end stays unacknowledged. */
+static void take_events(struct tf_cli_client *client)
+{
+    struct tf_mqtt_client_event event;
+    while (client->config.run->state == TF_CLI_RUNNING &&
+           (client->state == GREETING || client->state == UP) &&
+           tf_mqtt_client_event(client->machine, &event)) {
+        client->config.run->touched = true; /* something that had to wait may now go on */
+        on_event(client, &event);
+    }
+}
+
+/* The machine has ended the connection: what the peer did, or did not do. */
+static void on_closing(struct tf_cli_client *client)
+{
+    uint8_t reason = 0;
+    char why[512];
+    if (client->state >= LEAVING || !tf_mqtt_client_closing(client->machine, &reason) ||
+        (client->state == GREETING && fall_back(client))) { /* an old broker answers in its form */
+        return;
+    }
+    if (reason == TF_MQTT_KEEP_ALIVE_TIMEOUT) {
+        tf_cli_say(client->config.run->command, "%s does not answer any more", client->peer);
+    } else {
+        tf_cli_say(client->config.run->command, "%s broke the protocol: %s", client->peer,
+                   tf_cli_reason(reason, tf_bytes_of(NULL, 0), why, sizeof(why)));
+    }
+    client->said_goodbye = true;
+    client->state = LEAVING;
+    tf_cli_run_finish(client->config.run, TF_EXIT_NETWORK);
+}
+
+/* ---- bytes ---- */
+
+/* Feeds the machine with what has arrived, as far as it goes. */
+static void feed(struct tf_cli_client *client)
+{
+    size_t at = 0;
+    enum tf_err err = TF_OK;
+    client->in_need = 0;
+    while (at < client->in_length && !err && client->config.run->state == TF_CLI_RUNNING &&
+           (client->state == GREETING || client->state == UP)) {
+        size_t used = 0, need = 0;
+        struct tf_bytes in = tf_bytes_of(client->in + at, client->in_length - at);
+        err = tf_mqtt_client_input(client->machine, in, &used, &need, client->config.run->now);
+        at += used;
+        client->in_need = err == TF_MORE ? need : 0;
+        take_events(client);
+    }
+    if (client->fd < 0 || client->state < GREETING) {
+        return; /* it is another connection by now */
+    }
+    memmove(client->in, client->in + at, client->in_length - at);
+    client->in_length -= at;
+    if (err == TF_PROTOCOL || err == TF_CLOSED) {
+        on_closing(client);
+    }
+}
+
+static enum tf_err make_room(struct tf_cli_client *client)
+{
+    size_t size = TF_MAX(client->in_need, client->in_length + READ_SIZE / 2);
+    if (size <= client->in_size) {
+        return TF_OK;
+    }
+    size = TF_MAX(size, (size_t)READ_SIZE);
+    uint8_t *in = realloc(client->in, size);
+    if (!in) {
+        return TF_NO_MEMORY;
+    }
+    client->in = in;
+    client->in_size = size;
+    return TF_OK;
+}
+
+static void read_some(struct tf_cli_client *client)
+{
+    size_t got = 0;
+    if (client->state == LEAVING) {
+        if (tf_socket_drain(client->fd) == TF_CLOSED) {
+            tf_cli_client_abort(client);
+        }
+        return;
+    }
+    if (make_room(client)) {
+        fail_memory(client);
+        return;
+    }
+    enum tf_err err = tf_socket_read(client->fd, client->in + client->in_length,
+                                     client->in_size - client->in_length, &got);
+    if (err == TF_AGAIN) {
+        return;
+    }
+    if (err) {
+        int number = errno;
+        if (client->state == GREETING && !client->heard && fall_back(client)) {
+            return; /* an old broker just closes */
+        }
+        lost(client, number);
+        return;
+    }
+    client->heard = true;
+    client->in_length += got;
+    feed(client);
+}
+
+void tf_cli_client_io(struct tf_cli_client *client, unsigned ready)
+{
+    if (client->state == CONNECTING) {
+        on_connected(client);
+    } else if (client->state != ENDED && (ready & (TF_LOOP_READ | TF_LOOP_HANGUP))) {
+        read_some(client);
+    }
+}
+
+void tf_cli_client_turn(struct tf_cli_client *client)
+{
+    if (client->state == GREETING || client->state == UP) {
+        take_events(client);
+        if (client->in_length && client->fd >= 0) {
+            feed(client);
+        }
+    }
+    if (client->state == UP && client->config.handler->ready &&
+        client->config.run->state == TF_CLI_RUNNING) {
+        client->config.handler->ready(client);
+        take_events(client);
+    }
+}
+
+/* Goodbye, once and for all that is up. */
+static void leave(struct tf_cli_client *client)
+{
+    if (client->config.run->state == TF_CLI_RUNNING || client->state >= LEAVING) {
+        return;
+    }
+    if (client->state != UP) {
+        tf_cli_client_abort(client);
+        return;
+    }
+    debug(client, "disconnecting", "");
+    tf_mqtt_client_disconnect(client->machine, TF_MQTT_SUCCESS);
+    client->said_goodbye = true;
+    client->state = LEAVING;
+}
+
+void tf_cli_client_flush(struct tf_cli_client *client)
+{
+    struct tf_bytes spans[TF_SOCKET_SPANS];
+    unsigned interest = TF_LOOP_READ;
+    leave(client);
+    while (client->state == GREETING || client->state == UP || client->state == LEAVING) {
+        size_t sent = 0, count = tf_mqtt_client_output(client->machine, spans, TF_SOCKET_SPANS);
+        if (count == 0) {
+            break;
+        }
+        enum tf_err err = tf_socket_writev(client->fd, spans, count, &sent);
+        if (err == TF_AGAIN) {
+            interest |= TF_LOOP_WRITE;
+            break;
+        }
+        if (err) { /* what the peer said before is still to be read, and tells more */
+            if (client->state == LEAVING) {
+                lost(client, errno);
+            }
+            break;
+        }
+        tf_mqtt_client_sent(client->machine, sent, client->config.run->now);
+        client->config.run->touched = true;
+    }
+    if (client->state == LEAVING && !client->finished && interest == TF_LOOP_READ) {
+        tf_socket_finish(client->fd);
+        client->finished = true;
+    }
+    if (client->fd >= 0 && client->state != CONNECTING) {
+        tf_loop_change(client->config.run->loop, &client->source, interest);
+    }
+}
+
+/* ---- time ---- */
+
+tf_time tf_cli_client_deadline(const struct tf_cli_client *client)
+{
+    switch (client->state) {
+    case CONNECTING:
+        return TF_MIN(client->connect_end, client->address_end);
+    case GREETING:
+        return client->connect_end;
+    case UP:
+        return tf_mqtt_client_deadline(client->machine);
+    default:
+        return TF_TIME_NEVER;
+    }
+}
+
+void tf_cli_client_tick(struct tf_cli_client *client)
+{
+    tf_time now = client->config.run->now;
+    if (client->state <= GREETING && now >= client->connect_end) {
+        tf_cli_say(client->config.run->command, "%s does not answer: no %s after %u s",
+                   client->peer, client->state == CONNECTING ? "connection" : "CONNACK",
+                   (unsigned)(CONNECT_TIMEOUT / TF_SECOND));
+        fail(client, TF_EXIT_TIMEOUT);
+    } else if (client->state == CONNECTING && now >= client->address_end) {
+        client->address++;
+        try_address(client, ETIMEDOUT);
+    } else if (client->state == UP && now >= tf_mqtt_client_deadline(client->machine)) {
+        tf_mqtt_client_tick(client->machine, now);
+        on_closing(client);
+    }
+}
+
+/* ---- from birth to death ---- */
+
+enum tf_err tf_cli_client_new(struct tf_cli_client **ret_client,
+                              const struct tf_cli_client_config *config)
+{
+    uint32_t number;
+    bool brackets = strchr(config->url->host, ':') != NULL;
+    struct tf_cli_client *client = calloc(1, sizeof(*client));
+    if (!client) {
+        return TF_NO_MEMORY;
+    }
+    client->config = *config;
+    client->fd = -1;
+    client->version = config->options->version;
+    tf_entropy_fill(&number, sizeof(number));
+    snprintf(client->id, sizeof(client->id), "trefoil-%s-%08lx", config->run->command,
+             (unsigned long)number);
+    snprintf(client->peer, sizeof(client->peer), "%s%s%s:%u", brackets ? "[" : "",
+             config->url->host, brackets ? "]" : "", config->url->port);
+    tf_list_push_back(&config->run->clients, &client->node);
+    *ret_client = client;
+    start(client);
+    return TF_OK;
+}
+
+void tf_cli_client_free(struct tf_cli_client *client)
+{
+    if (!client) {
+        return;
+    }
+    tf_cli_client_abort(client);
+    tf_list_unlink(&client->node);
+    free_machine(client);
+    free(client->in);
+    free(client);
+}

@@ -1,0 +1,200 @@
+/*
+ * trefoil-sim: runs seeds and says which failed and how to repeat them. See docs/internals/simulator.md.
+ *
+ *   trefoil-sim [--seed N | --seeds FIRST-LAST] [--seconds S] [--shards N] [--operations N] [--trace]
+ *   trefoil-sim --self-test
+ */
+#include "sim/sim.h"
+
+#include "port/clock.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define TWICE_EVERY 16u /* seeds: one of them is run again and must give the same trace */
+#define FAILED_MOST 20u
+
+static const char *const kind_names[TF_SIM_KINDS] = {
+    [TF_SIM_CUT] = "connection cut",
+    [TF_SIM_CUT_SHORT] = "bytes lost with a cut",
+    [TF_SIM_HALF_OPEN] = "half-open connection",
+    [TF_SIM_STALL_UP] = "stall towards the server",
+    [TF_SIM_STALL_DOWN] = "stall towards the client",
+    [TF_SIM_DELAY] = "slow network",
+    [TF_SIM_SPLIT] = "bytes one by one",
+    [TF_SIM_SHORT_WRITE] = "short write",
+    [TF_SIM_MAIL_SPILLED] = "mailbox full",
+    [TF_SIM_MAIL_LATE] = "mail late",
+    [TF_SIM_SHARD_PAUSED] = "shard paused",
+    [TF_SIM_MOVED] = "connection moved",
+    [TF_SIM_TAKEN_OVER] = "session taken over",
+    [TF_SIM_SLOW_READER] = "slow reader",
+    [TF_SIM_ACK_LATE] = "late acknowledgement",
+    [TF_SIM_SILENT] = "silent client",
+    [TF_SIM_KEEP_ALIVE_ENDED] = "keep-alive time-out",
+    [TF_SIM_TIME_JUMP] = "time jump",
+    [TF_SIM_SESSION_RESUMED] = "session resumed",
+    [TF_SIM_SESSION_EXPIRED] = "session expired",
+    [TF_SIM_CLIENT_RESENT] = "resent by a client",
+    [TF_SIM_SERVER_RESENT] = "resent by the server",
+    [TF_SIM_WILL_SEEN] = "will received",
+    [TF_SIM_WILL_CANCELLED] = "will cancelled",
+    [TF_SIM_GOODBYE_WITH_WILL] = "goodbye with will",
+    [TF_SIM_RETAINED_SEEN] = "retained message received",
+    [TF_SIM_RETAINED_CLEARED] = "retained message cleared",
+    [TF_SIM_EXPIRY_SEEN] = "message with expiry received",
+    [TF_SIM_OVERLAP_SEEN] = "overlapping subscriptions merged",
+    [TF_SIM_LARGE_BODY] = "large body",
+    [TF_SIM_HUGE_BODY] = "body in runs",
+    [TF_SIM_PIPELINED] = "packets behind CONNECT",
+    [TF_SIM_CREDIT_SPENT] = "Receive Maximum reached"};
+
+struct command {
+    struct tf_sim_options options;
+    uint64_t first, last;
+    uint64_t seconds; /* 0: no limit */
+    bool range;
+    bool self_test;
+};
+
+static int usage(void)
+{
+    fputs("usage: trefoil-sim [--seed N | --seeds FIRST-LAST] [--seconds S] [--shards 1..3]\n"
+          "                   [--operations N] [--trace] | --self-test\n",
+          stderr);
+    return 2;
+}
+
+static bool number(const char *text, uint64_t *ret)
+{
+    char *end;
+    if (!text || *text < '0' || *text > '9') {
+        return false;
+    }
+    *ret = strtoull(text, &end, 10);
+    return *end == 0;
+}
+
+static bool range(const char *text, struct command *command)
+{
+    char *end;
+    if (!text || *text < '0' || *text > '9') {
+        return false;
+    }
+    command->first = strtoull(text, &end, 10);
+    command->range = true;
+    return *end == '-' && number(end + 1, &command->last) && command->last >= command->first;
+}
+
+static bool read_command(int argc, char **argv, struct command *command)
+{
+    *command = (struct command){.first = 1, .last = 1};
+    for (int i = 1; i < argc; i++) {
+        const char *value = i + 1 < argc ? argv[i + 1] : NULL;
+        uint64_t n = 0;
+        if (!strcmp(argv[i], "--trace")) {
+            command->options.trace = true;
+            continue;
+        }
+        if (!strcmp(argv[i], "--self-test")) {
+            command->self_test = true;
+            continue;
+        }
+        i++;
+        if (!strcmp(argv[i - 1], "--seeds")) {
+            if (!range(value, command)) {
+                return false;
+            }
+        } else if (!number(value, &n)) {
+            return false;
+        } else if (!strcmp(argv[i - 1], "--seed")) {
+            command->first = command->last = n;
+        } else if (!strcmp(argv[i - 1], "--seconds")) {
+            command->seconds = n;
+        } else if (!strcmp(argv[i - 1], "--shards") && n >= 1 && n <= TF_SIM_SHARDS) {
+            command->options.shards = (unsigned)n;
+        } else if (!strcmp(argv[i - 1], "--operations") && n >= 1 && n <= 100000) {
+            command->options.operations = (unsigned)n;
+        } else {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Runs one seed, now and then twice. */
+static bool run_seed(struct tf_sim *sim, const struct command *command, uint64_t seed,
+                     uint64_t *seen)
+{
+    struct tf_sim_options options = command->options;
+    options.seed = seed;
+    options.fill = 0xA5;
+    bool passed = tf_sim_run(sim, &options, seen);
+    uint64_t hash = sim->hash;
+    if (passed && (seed % TWICE_EVERY == 0 || !command->range)) {
+        options.fill = 0x5A; /* so that memory that was never written shows */
+        options.trace = false;
+        passed = tf_sim_run(sim, &options, seen);
+        if (passed && sim->hash != hash) {
+            snprintf(sim->failure, sizeof(sim->failure),
+                     "the same seed gave two traces, %016llx and %016llx", (unsigned long long)hash,
+                     (unsigned long long)sim->hash);
+            passed = false;
+        }
+    }
+    if (!passed) {
+        printf("seed %llu failed %s\n  repeat it with: trefoil-sim --seed %llu --trace", seed + 0ull,
+               sim->failure, seed + 0ull);
+        if (options.shards) {
+            printf(" --shards %u", options.shards);
+        }
+        if (options.operations) {
+            printf(" --operations %u", options.operations);
+        }
+        puts("");
+    } else if (!command->range) {
+        printf("seed %llu: %u shards, %llu steps, %u messages, trace %016llx\n", seed + 0ull,
+               sim->shards, (unsigned long long)sim->steps, sim->message_count,
+               (unsigned long long)hash);
+    }
+    fflush(stdout);
+    return passed;
+}
+
+int main(int argc, char **argv)
+{
+    struct command command;
+    uint64_t seen[TF_SIM_KINDS] = {0};
+    uint64_t passed = 0, failed = 0;
+    if (!read_command(argc, argv, &command)) {
+        return usage();
+    }
+    if (command.self_test) {
+        unsigned wrong = tf_sim_self_test(stdout);
+        return wrong ? 1 : 0;
+    }
+    struct tf_sim *sim = malloc(sizeof(*sim));
+    tf_time end = command.seconds ? tf_clock_now() + command.seconds * TF_SECOND : TF_TIME_NEVER;
+    if (!sim) {
+        return 1;
+    }
+    for (uint64_t seed = command.first; seed <= command.last && tf_clock_now() < end; seed++) {
+        if (run_seed(sim, &command, seed, seen)) {
+            passed++;
+        } else if (++failed == FAILED_MOST) {
+            puts("enough have failed");
+            break;
+        }
+    }
+    free(sim);
+    bool missing = false;
+    for (unsigned i = 0; command.range && i < TF_SIM_KINDS; i++) {
+        printf("  %-34s %llu\n", kind_names[i], (unsigned long long)seen[i]);
+        missing |= seen[i] == 0;
+    }
+    if (missing) {
+        puts("some kind of fault never happened");
+    }
+    printf("%llu passed, %llu failed\n", (unsigned long long)passed, (unsigned long long)failed);
+    return failed || missing || !passed ? 1 : 0;
+}

@@ -1,0 +1,403 @@
+/*
+ * Shards and fronts without sockets. See front_driver.h.
+ */
+#include "unit/broker/front_driver.h"
+
+#include "base/assert.h"
+#include "base/util.h"
+
+#define MAIL_ADOPT TF_MAIL_WORKER
+
+static void wake(void *ctx, unsigned shard)
+{
+    struct driver *driver = ctx;
+    driver->nodes[shard].mail = true;
+}
+
+static void append(uint8_t **data, size_t *length, size_t *capacity, struct tf_bytes bytes)
+{
+    if (*length + bytes.length > *capacity) {
+        *capacity = 2 * (*length + bytes.length);
+        *data = realloc(*data, *capacity);
+        tf_assert(*data);
+    }
+    if (bytes.length) {
+        memcpy(*data + *length, bytes.data, bytes.length);
+    }
+    *length += bytes.length;
+}
+
+static void end(struct driver_conn *conn)
+{
+    struct tf_stream *stream = conn->stream;
+    conn->stream = NULL;
+    conn->ended = true;
+    if (stream) {
+        tf_list_unlink(&stream->dirty);
+        stream->ops->close(stream);
+    }
+}
+
+static void open_stream(struct driver_conn *conn, unsigned shard)
+{
+    struct tf_front *front = conn->driver->nodes[shard].front;
+    conn->shard = shard;
+    conn->stream = front->ops->open(front, 0, tf_bytes_str("test"));
+    if (conn->stream) {
+        conn->stream->transport = conn;
+    } else {
+        conn->ended = true;
+    }
+}
+
+/* Gives the stream a piece of memory of its own. */
+static void input(struct driver_conn *conn, const void *data, size_t length)
+{
+    uint8_t *copy = malloc(length);
+    tf_assert(copy);
+    memcpy(copy, data, length);
+    conn->stream->ops->input(conn->stream, tf_bytes_of(copy, length));
+    memset(copy, 0xDD, length);
+    free(copy);
+}
+
+static void receive(void *ctx, const struct tf_mail *mail, unsigned from)
+{
+    struct driver_node *node = ctx;
+    if (mail->type != MAIL_ADOPT) {
+        (void)node->front->ops->mail(node->front, mail, from);
+        return;
+    }
+    struct driver_conn *conn = (struct driver_conn *)(uintptr_t)mail->value;
+    if (!conn->ended) {
+        open_stream(conn, node->shard.config.number);
+    }
+    if (conn->stream) {
+        input(conn, mail->object, (size_t)mail->tag);
+    }
+    test_alloc_give(&node->driver->memory, mail->object, (size_t)mail->tag);
+}
+
+static void expired(void *ctx, struct tf_timer *timer)
+{
+    struct driver_node *node = ctx;
+    (void)node->front->ops->timer(node->front, timer);
+}
+
+static struct tf_message *virtual_next(void *ctx, struct tf_bytes filter, struct tf_bytes last)
+{
+    struct driver_node *node = ctx;
+    return node->front->ops->virtual_next(node->front, filter, last);
+}
+
+static void entropy(void *ctx, void *data, size_t length)
+{
+    tf_random_fill(ctx, data, length);
+}
+
+void driver_init(struct driver *driver, unsigned shards)
+{
+    struct tf_config_report report;
+    memset(driver, 0, sizeof(*driver));
+    test_alloc_init(&driver->memory);
+    tf_random_init(&driver->random, 1);
+    driver->count = shards;
+    driver->now = 1000 * TF_SECOND;
+    tf_list_init(&driver->conns);
+    tf_config_report_init(&report);
+    tf_config_init_default(&driver->config);
+    enum tf_err err = tf_config_add_url(&driver->config, "mqtt://127.0.0.1:0", &report);
+    tf_assert(err == TF_OK);
+    err = tf_config_finish(&driver->config, &report);
+    tf_assert(err == TF_OK);
+    tf_config_report_release(&report);
+}
+
+void driver_start(struct driver *driver)
+{
+    driver->office = tf_post_office_new(driver->count, 4, (struct tf_wake){wake, driver},
+                                        &driver->memory.alloc);
+    tf_assert(driver->office);
+    for (unsigned i = 0; i < driver->count; i++) {
+        struct driver_node *node = &driver->nodes[i];
+        struct tf_shard_config config = {.number = i,
+                                         .office = driver->office,
+                                         .alloc = &driver->memory.alloc,
+                                         .key = {8, 9},
+                                         .random = i,
+                                         .values = {driver->config.max_retained_messages,
+                                                    driver->config.max_retained_bytes},
+                                         .receive = receive,
+                                         .expired = expired,
+                                         .virtual_next = virtual_next,
+                                         .ctx = node};
+        struct tf_front_context context = {.shard = &node->shard,
+                                           .config = &driver->config,
+                                           .random = entropy,
+                                           .random_ctx = &driver->random};
+        node->driver = driver;
+        enum tf_err err = tf_shard_init(&node->shard, &config, driver->now);
+        tf_assert(err == TF_OK);
+        err = tf_mqtt_front_type.create(&context, &node->front);
+        tf_assert(err == TF_OK);
+    }
+}
+
+struct driver_conn *driver_open(struct driver *driver, unsigned shard)
+{
+    struct driver_conn *conn = calloc(1, sizeof(*conn));
+    tf_assert(conn);
+    conn->driver = driver;
+    conn->window = conn->read_most = conn->write_most = SIZE_MAX;
+    open_stream(conn, shard);
+    if (!conn->stream) {
+        free(conn);
+        return NULL;
+    }
+    tf_list_push_back(&driver->conns, &conn->node);
+    return conn;
+}
+
+void driver_feed(struct driver_conn *conn, const void *data, size_t length)
+{
+    if (!conn->ended) {
+        append(&conn->in, &conn->in_length, &conn->in_capacity, tf_bytes_of(data, length));
+    }
+}
+
+/* Reads what was fed, as far as the stream may be read. True: it has read. */
+static bool read_conn(struct driver_conn *conn)
+{
+    const struct tf_stream *stream = conn->stream;
+    if (!stream || stream->paused || stream->closing || stream->move_to != TF_STREAM_STAYS ||
+        conn->in_length == 0) {
+        return false;
+    }
+    size_t length = TF_MIN(conn->in_length, conn->read_most);
+    input(conn, conn->in, length);
+    conn->in_length -= length;
+    memmove(conn->in, conn->in + length, conn->in_length);
+    return true;
+}
+
+/* Moves the connection to the shard that it names. */
+static void move_conn(struct driver_conn *conn)
+{
+    struct driver *driver = conn->driver;
+    struct tf_stream *stream = conn->stream;
+    unsigned to = stream->move_to;
+    uint8_t *data = NULL;
+    size_t length = 0;
+    stream->ops->detach(stream, &data, &length);
+    conn->stream = NULL;
+    driver->moves++;
+    if (!data) {
+        conn->ended = true; /* no memory */
+        return;
+    }
+    struct tf_mail mail = {
+        .type = MAIL_ADOPT, .object = data, .tag = length, .value = (uint64_t)(uintptr_t)conn};
+    if (!tf_shard_post(&driver->nodes[conn->shard].shard, to, &mail)) {
+        test_alloc_give(&driver->memory, data, length);
+        conn->ended = true;
+    }
+}
+
+static void write_conn(struct driver_conn *conn)
+{
+    struct tf_stream *stream = conn->stream;
+    struct tf_bytes spans[4];
+    size_t count;
+    while ((count = stream->ops->output(stream, spans, TF_COUNT(spans)))) {
+        size_t done = 0;
+        for (size_t i = 0; i < count; i++) {
+            size_t room = TF_MIN(conn->window, conn->write_most - done);
+            struct tf_bytes part = {spans[i].data, TF_MIN(spans[i].length, room)};
+            append(&conn->out, &conn->out_length, &conn->out_capacity, part);
+            conn->window -= conn->window == SIZE_MAX ? 0 : part.length;
+            done += part.length;
+        }
+        if (done == 0) {
+            return; /* until driver_window */
+        }
+        stream->ops->sent(stream, done);
+    }
+    if (stream->closing) {
+        end(conn);
+    } else if (stream->move_to != TF_STREAM_STAYS) {
+        move_conn(conn);
+    }
+}
+
+static void write_all(struct driver_node *node)
+{
+    struct tf_list_node *dirty;
+    while ((dirty = tf_list_pop_front(&node->front->dirty))) {
+        write_conn(tf_container_of(dirty, struct tf_stream, dirty)->transport);
+    }
+}
+
+bool driver_turn(struct driver *driver, unsigned shard)
+{
+    struct driver_node *node = &driver->nodes[shard];
+    struct mqtt_front *front = driver_front(driver, shard);
+    struct tf_list_node *i = tf_list_first(&driver->conns);
+    bool read = false;
+    tf_shard_time(&node->shard, driver->now);
+    for (; i && !node->congested; i = tf_list_next(&driver->conns, i)) {
+        struct driver_conn *conn = tf_container_of(i, struct driver_conn, node);
+        read |= conn->shard == shard && read_conn(conn);
+    }
+    node->mail = false;
+    tf_shard_receive(&node->shard);
+    tf_shard_expire(&node->shard);
+    node->front->ops->turn(node->front);
+    write_all(node);
+    node->congested = tf_shard_flush(&node->shard);
+    return read || node->mail || node->congested || !tf_list_empty(&front->service) ||
+           !tf_list_empty(&front->front.dirty) ||
+           tf_shard_deadline(&node->shard) <= driver->now;
+}
+
+void driver_run(struct driver *driver)
+{
+    bool busy = true;
+    for (unsigned round = 0; busy; round++) {
+        tf_assert(round < 100000); /* it would never come to rest */
+        busy = false;
+        for (unsigned i = 0; i < driver->count; i++) {
+            busy |= driver_turn(driver, i);
+        }
+        for (unsigned i = 0; i < driver->count; i++) {
+            busy |= driver->nodes[i].mail;
+        }
+    }
+    driver_check(driver);
+}
+
+void driver_advance(struct driver *driver, tf_time span)
+{
+    tf_time until = driver->now + span;
+    driver_run(driver);
+    while (driver->now < until) {
+        tf_time next = until;
+        for (unsigned i = 0; i < driver->count; i++) {
+            tf_time deadline = tf_shard_deadline(&driver->nodes[i].shard);
+            next = TF_MIN(next, TF_MAX(deadline, driver->now + 1));
+        }
+        driver->now = next;
+        driver_run(driver);
+    }
+}
+
+void driver_cut(struct driver_conn *conn)
+{
+    end(conn);
+    conn->in_length = 0;
+}
+
+void driver_window(struct driver_conn *conn, size_t length)
+{
+    conn->window = length == SIZE_MAX ? SIZE_MAX : conn->window + length;
+    if (conn->stream) {
+        tf_stream_touch(conn->stream);
+    }
+}
+
+struct mqtt_front *driver_front(struct driver *driver, unsigned shard)
+{
+    return tf_container_of(driver->nodes[shard].front, struct mqtt_front, front);
+}
+
+unsigned driver_home(struct driver *driver, const char *name)
+{
+    return tf_shard_home(&driver->nodes[0].shard, tf_bytes_str(name));
+}
+
+struct mqtt_session *driver_session(struct driver *driver, const char *id)
+{
+    struct mqtt_front *front = driver_front(driver, driver_home(driver, id));
+    struct tf_tree_node *node = tf_tree_find(&front->sessions, tf_bytes_str(id));
+    return node ? tf_container_of(node, struct mqtt_session, by_id) : NULL;
+}
+
+void driver_check(struct driver *driver)
+{
+    for (unsigned n = 0; n < driver->count; n++) {
+        const struct tf_shard *shard = &driver->nodes[n].shard;
+        struct mqtt_front *front = driver_front(driver, n);
+        uint64_t bytes = 0;
+        uint64_t count = 0;
+        uint64_t bindings = 0;
+        uint64_t attended = 0;
+        struct tf_tree_node *i;
+        struct tf_list_node *j;
+        tf_assert(tf_shard_check(shard) && tf_tree_check(&front->sessions));
+        for (i = tf_tree_first(&front->sessions); i; i = tf_tree_next(i)) {
+            struct mqtt_session *session = tf_container_of(i, struct mqtt_session, by_id);
+            tf_assert(tf_queue_check(&session->queue));
+            tf_assert(tf_mqtt_session_check(&session->state));
+            tf_assert(!session->conn || session->conn->session == session);
+            bytes += session->queue.bytes;
+            count += session->queue.count;
+            bindings += session->queue.binding_count;
+            attended += session->conn != NULL;
+        }
+        for (j = tf_list_first(&front->conns); j; j = tf_list_next(&front->conns, j)) {
+            struct mqtt_conn *conn = tf_container_of(j, struct mqtt_conn, in_front);
+            tf_assert(tf_mqtt_server_check(conn->server));
+            tf_assert(!conn->session || conn->session->conn == conn);
+            attended -= conn->session != NULL;
+        }
+        tf_assert(attended == 0);
+        tf_assert(bytes == shard->queued_bytes && count == shard->queued_count);
+        tf_assert(front->sessions.count == front->front.counters.sessions);
+        tf_assert(bindings == front->front.counters.subscriptions);
+    }
+}
+
+/* Reads and posts until no mail is left. */
+static void settle_mail(struct driver *driver)
+{
+    bool busy = true;
+    while (busy) {
+        busy = false;
+        for (unsigned i = 0; i < driver->count; i++) {
+            driver->nodes[i].mail = false;
+            tf_shard_receive(&driver->nodes[i].shard);
+            busy |= tf_shard_flush(&driver->nodes[i].shard);
+        }
+        for (unsigned i = 0; i < driver->count; i++) {
+            busy |= driver->nodes[i].mail;
+        }
+    }
+}
+
+void driver_stop(struct driver *driver)
+{
+    struct tf_list_node *node;
+    for (node = tf_list_first(&driver->conns); node; node = tf_list_next(&driver->conns, node)) {
+        driver_cut(tf_container_of(node, struct driver_conn, node));
+    }
+    settle_mail(driver);
+    for (unsigned i = 0; i < driver->count; i++) {
+        driver->nodes[i].front->ops->release(driver->nodes[i].front);
+    }
+    settle_mail(driver);
+    for (unsigned i = 0; i < driver->count; i++) {
+        const struct tf_shard *shard = &driver->nodes[i].shard;
+        tf_assert(shard->queue_count == 0 && shard->queued_bytes == 0 && shard->queued_count == 0);
+        tf_assert(shard->bindings.count == 0 && shard->counters.tickets == 0);
+        tf_assert(tf_list_empty(&shard->drawing));
+        tf_shard_release(&driver->nodes[i].shard);
+    }
+    tf_post_office_free(driver->office);
+    tf_assert(driver->memory.blocks == 0 && driver->memory.bytes == 0);
+    while ((node = tf_list_pop_front(&driver->conns))) {
+        struct driver_conn *conn = tf_container_of(node, struct driver_conn, node);
+        free(conn->out);
+        free(conn->in);
+        free(conn);
+    }
+    tf_config_release(&driver->config);
+}

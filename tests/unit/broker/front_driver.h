@@ -1,0 +1,94 @@
+/*
+ * Shards with their MQTT fronts in one process, driven as a worker drives them, without sockets or
+ * a clock: bytes are fed to streams, what comes out is collected, time is moved by hand.
+ *
+ * Input lies in memory of its own for each call, so that a sanitizer sees a view kept too long.
+ * After every turn the invariants of all shards, queues, sessions and machines are checked; a
+ * broken one ends the program. It knows neither cmocka nor libFuzzer: both use it.
+ */
+#ifndef TF_TEST_BROKER_FRONT_DRIVER_H
+#define TF_TEST_BROKER_FRONT_DRIVER_H
+
+#include "base/random.h"
+#include "broker/mqtt_front_internal.h"
+#include "unit/route/test_alloc.h"
+
+#define DRIVER_SHARDS 3u
+
+struct driver;
+
+struct driver_node {
+    struct driver *driver;
+    struct tf_shard shard;
+    struct tf_front *front;
+    bool mail;
+    bool congested;
+};
+
+struct driver {
+    struct test_alloc memory; /* of shards and fronts alone */
+    struct tf_config config;
+    struct tf_post_office *office;
+    struct driver_node nodes[DRIVER_SHARDS];
+    unsigned count;
+    struct tf_list conns; /* of the client's side, ended or not */
+    struct tf_random random;
+    tf_time now;
+    unsigned moves; /* connections that went to another shard */
+};
+
+/* A connection, seen from the client's side of the transport. */
+struct driver_conn {
+    struct tf_list_node node;
+    struct driver *driver;
+    struct tf_stream *stream; /* NULL: ended, or on its way to another shard */
+    unsigned shard;
+    uint8_t *out; /* what has been written */
+    size_t out_length, out_capacity, out_taken;
+    uint8_t *in; /* fed, but not yet read */
+    size_t in_length, in_capacity;
+    size_t window;     /* bytes that the transport still takes; SIZE_MAX: any number */
+    size_t read_most;  /* bytes read at once; SIZE_MAX: all there are */
+    size_t write_most; /* bytes written at once */
+    bool ended;        /* by the broker, or by driver_cut */
+};
+
+/* Defaults: loopback listener, anonymous, no log. Change driver->config, then driver_start. */
+void driver_init(struct driver *driver, unsigned shards);
+void driver_start(struct driver *driver);
+
+/* Ends all, and the program if a block of memory or a count is left. */
+void driver_stop(struct driver *driver);
+
+/* A connection accepted by a shard. NULL: the front refused it. Freed by driver_stop. */
+struct driver_conn *driver_open(struct driver *driver, unsigned shard);
+
+/* Bytes for the broker; read in the next turn. */
+void driver_feed(struct driver_conn *conn, const void *data, size_t length);
+
+/* One turn of one shard. True: something may be left to do at this time. */
+bool driver_turn(struct driver *driver, unsigned shard);
+
+/* Turns all shards until nothing is left to do at this time. */
+void driver_run(struct driver *driver);
+
+/* Moves time on in the steps of the shards' own deadlines, and runs. */
+void driver_advance(struct driver *driver, tf_time span);
+
+/* The transport is lost. */
+void driver_cut(struct driver_conn *conn);
+
+/* Lets `length` bytes more through. */
+void driver_window(struct driver_conn *conn, size_t length);
+
+/* The front of a shard, and a session by its id (in its home; NULL: none). */
+struct mqtt_front *driver_front(struct driver *driver, unsigned shard);
+struct mqtt_session *driver_session(struct driver *driver, const char *id);
+
+/* The home of a name. */
+unsigned driver_home(struct driver *driver, const char *name);
+
+/* Checks all invariants and accounts. */
+void driver_check(struct driver *driver);
+
+#endif
