@@ -3,16 +3,19 @@
  *
  *   binding shard Q          every shard P                   home H (all of them for a wildcard)
  *       |---- BIND ------------->|  notes Q in its routes         |
+ *       |<------------- MARK ----|                                |
  *       |                        |---- BOUND -------------------->|  notes its version for P
  *       |<--------------------------------------------- READY ----|  when it has heard from all,
  *       |  owner->bound; tf_bind_draw: the first values           |  with the first page of values
  *       |---- READ ---------------------------------------------->|
  *       |<-------------------------------------------- VALUES ----|  a page; again until the end
  *
- * BOUND takes the same way as P's publications to H, so what P wrote before it was not sent to Q
- * by P, and what P wrote after it was. A value is given to Q if its version is not above the one
- * that H noted for its writer; all others are on their way to Q already, or there. So each value of
- * that moment comes once, and none that is older than what Q has seen from the same publisher.
+ * MARK takes the same way as P's publications to Q: what came before it was not published for this
+ * binding, even if another one brought it here. BOUND takes the same way as those to H, so what P
+ * wrote before it was not sent to Q by P, and what P wrote after it was. A value is given to Q if
+ * its version is not above the one that H noted for its writer; all others are on their way to Q
+ * already, or there. So each value of that moment comes once, and none that is older than what Q
+ * has seen from the same publisher.
  */
 #include "base/assert.h"
 #include "base/mem.h"
@@ -141,8 +144,10 @@ static bool reserve_ids(struct tf_shard *shard, size_t count)
     return true;
 }
 
+/* Makes a binding; *ret is NULL if there is one already and only its options changed. */
 static enum tf_err add_binding(struct tf_shard *shard, struct tf_queue *queue,
-                               struct tf_bytes filter, const struct tf_binding_options *options)
+                               struct tf_bytes filter, const struct tf_binding_options *options,
+                               struct tf_binding **ret)
 {
     const struct tf_alloc *alloc = shard->config.alloc;
     struct tf_route *route = tf_route_get(&shard->routes, filter);
@@ -152,6 +157,7 @@ static enum tf_err add_binding(struct tf_shard *shard, struct tf_queue *queue,
     struct tf_binding *binding = find_binding(shard, route, queue);
     if (binding) {
         binding->options = *options;
+        *ret = NULL;
         return TF_OK;
     }
     binding = reserve_ids(shard, queue->binding_count + 1u)
@@ -171,12 +177,35 @@ static enum tf_err add_binding(struct tf_shard *shard, struct tf_queue *queue,
     route->binding_count++;
     queue->binding_count++;
     shard->routes.binding_count++;
+    *ret = binding;
     return TF_OK;
+}
+
+/* Strings a new binding and its bind together until every other shard has sent its MARK. */
+static void await_marks(struct tf_shard *shard, struct tf_binding *binding, struct tf_bind *bind)
+{
+    uint64_t all = shard->count == TF_SHARDS_MAX ? UINT64_MAX : (UINT64_C(1) << shard->count) - 1;
+    binding->awaited = all & ~(UINT64_C(1) << shard->config.number);
+    if (binding->awaited) {
+        binding->bind = ref(bind);
+        bind->binding = binding;
+    }
+}
+
+static void await_no_more(struct tf_binding *binding)
+{
+    struct tf_bind *bind = binding->bind;
+    if (bind) {
+        bind->binding = NULL;
+        binding->bind = NULL;
+        unref(bind);
+    }
 }
 
 static void remove_binding(struct tf_shard *shard, struct tf_binding *binding)
 {
     struct tf_route *route = binding->route;
+    await_no_more(binding);
     tf_list_remove(&binding->in_route);
     tf_list_remove(&binding->in_queue);
     tf_map_remove(&shard->bindings, &binding->node);
@@ -214,10 +243,14 @@ enum tf_err tf_shard_bind(struct tf_shard *shard, struct tf_queue *queue, struct
     if (!bind) {
         return TF_NO_MEMORY;
     }
-    enum tf_err err = add_binding(shard, queue, filter, options);
+    struct tf_binding *binding;
+    enum tf_err err = add_binding(shard, queue, filter, options, &binding);
     if (err) {
         unref(bind);
         return err;
+    }
+    if (binding) {
+        await_marks(shard, binding, bind);
     }
     bind->values = values;
     bind->owner = owner;
@@ -301,8 +334,24 @@ static void on_bind(struct tf_shard *shard, struct tf_bind *bind)
         tf_route_add_shard(&shard->routes, bind->filter, bind->shard)) {
         flags = TF_MAIL_FAILED;
     }
+    if (bind->shard != shard->config.number) {
+        post(shard, bind->shard, TF_MAIL_MARK, ref(bind), 0, 0);
+    }
     for (unsigned i = 0; i < bind->home_count; i++) {
         post(shard, bind->first_home + i, TF_MAIL_BOUND, ref(bind), 0, flags);
+    }
+    unref(bind);
+}
+
+/* MARK, back in the binding shard: what comes from that shard now was published for the binding. */
+static void on_mark(struct tf_bind *bind, unsigned from)
+{
+    struct tf_binding *binding = bind->binding;
+    if (binding) {
+        binding->awaited &= ~(UINT64_C(1) << from);
+        if (!binding->awaited) {
+            await_no_more(binding);
+        }
     }
     unref(bind);
 }
@@ -546,6 +595,9 @@ void tf_bind_mail(struct tf_shard *shard, const struct tf_mail *mail, unsigned f
         return;
     case TF_MAIL_BOUND:
         on_bound(shard, bind, from, mail->flags);
+        return;
+    case TF_MAIL_MARK:
+        on_mark(bind, from);
         return;
     case TF_MAIL_READY:
         on_ready(shard, mail, from);

@@ -11,6 +11,7 @@ enum tf_shard_mail {
     TF_MAIL_TICKET,      /* tag: the ticket; count: matched; value: taken; reason: refused */
     TF_MAIL_BIND,        /* object: a counted bind. To every shard */
     TF_MAIL_BOUND,       /* object: a counted bind. From every shard to each home */
+    TF_MAIL_MARK,        /* object: a counted bind. From every other shard to the binding one */
     TF_MAIL_READY,       /* object: a counted bind; value: the first page, or 0; count: 1 if more */
     TF_MAIL_READ,        /* object: a counted bind; count: how many values at most */
     TF_MAIL_VALUES,      /* object: a page, which holds a count of its bind */
@@ -50,6 +51,7 @@ struct tf_bind {
     struct tf_list_node drawing; /* shard->drawing */
     struct tf_bind_owner *owner; /* NULL: cancelled */
     struct tf_queue *queue;
+    struct tf_binding *binding; /* while it awaits MARKs */
     struct tf_bind_page *pages; /* values that came before the first draw */
     uint64_t tag;
     uint64_t open;    /* homes with values to read; bit n is shard n */

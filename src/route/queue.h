@@ -28,6 +28,7 @@ struct tf_shard;
 struct tf_queue;
 struct tf_consumer;
 struct tf_route;
+struct tf_bind;
 
 enum tf_overflow {
     TF_OVERFLOW_DROP_NEW, /* the arriving message is dropped */
@@ -136,6 +137,8 @@ struct tf_binding {
     struct tf_route *route;
     struct tf_queue *queue;
     struct tf_binding *match_next; /* during a publication: see tf_queue.match_first */
+    struct tf_bind *bind;          /* that made it, while `awaited` is not empty; counted */
+    uint64_t awaited; /* shards whose publications are not for it yet; bit n is shard n */
     struct tf_binding_options options;
 };
 

@@ -71,9 +71,17 @@ void tf_shard_time(struct tf_shard *shard, tf_time now)
     }
 }
 
-/* True if a binding wants this publication (MQTT 5.0 3.8.3.1: No Local). */
-static bool wanted(const struct tf_binding *binding, const struct tf_publication *publication)
+/*
+ * True if a binding wants this publication from a shard: if that shard knew of the binding when it
+ * was published, for else it comes as a value (see bind.c), and not one's own (MQTT 5.0 3.8.3.1: No
+ * Local).
+ */
+static bool wanted(const struct tf_binding *binding, const struct tf_publication *publication,
+                   unsigned from)
 {
+    if (binding->awaited >> from & 1) {
+        return false;
+    }
     return !binding->options.no_local || publication->envelope.publisher == 0 ||
            publication->envelope.publisher != binding->queue->publisher;
 }
@@ -90,11 +98,11 @@ static void count_push(struct tf_shard *shard, enum tf_err err, struct tf_publis
     }
 }
 
-static void push_one(struct tf_shard *shard, struct tf_publication *publication,
+static void push_one(struct tf_shard *shard, struct tf_publication *publication, unsigned from,
                      const struct tf_binding *binding, struct tf_published *result)
 {
     const struct tf_binding_options *options = &binding->options;
-    if (!wanted(binding, publication)) {
+    if (!wanted(binding, publication, from)) {
         return;
     }
     struct tf_subscription_ids ids = {&options->subscription_id, options->subscription_id != 0};
@@ -108,13 +116,13 @@ static void push_one(struct tf_shard *shard, struct tf_publication *publication,
 
 /* Notes the bindings of a route with their queues; *list strings together the queues. */
 static void note_matches(const struct tf_route *route, const struct tf_publication *publication,
-                         struct tf_queue **list)
+                         unsigned from, struct tf_queue **list)
 {
     struct tf_list_node *node = tf_list_first(&route->bindings);
     for (; node; node = tf_list_next(&route->bindings, node)) {
         struct tf_binding *binding = tf_container_of(node, struct tf_binding, in_route);
         struct tf_queue *queue = binding->queue;
-        if (!wanted(binding, publication)) {
+        if (!wanted(binding, publication, from)) {
             continue;
         }
         if (!queue->match_first) {
@@ -150,8 +158,11 @@ static void push_merged(struct tf_shard *shard, struct tf_publication *publicati
                result);
 }
 
-/* Gives a publication to the queues of this shard; returns the other shards with bindings. */
-static uint64_t route(struct tf_shard *shard, struct tf_publication *publication,
+/*
+ * Gives a publication that was made in shard `from` to the queues of this shard; returns the other
+ * shards with bindings.
+ */
+static uint64_t route(struct tf_shard *shard, struct tf_publication *publication, unsigned from,
                       struct tf_published *result)
 {
     struct tf_route_match match;
@@ -171,15 +182,15 @@ static uint64_t route(struct tf_shard *shard, struct tf_publication *publication
             continue;
         }
         if (!several) {
-            note_matches(first, publication, &queues);
+            note_matches(first, publication, from, &queues);
             several = true;
         }
-        note_matches(found, publication, &queues);
+        note_matches(found, publication, from, &queues);
     }
     if (first && !several) {
         struct tf_list_node *node = tf_list_first(&first->bindings);
         for (; node; node = tf_list_next(&first->bindings, node)) {
-            push_one(shard, publication, tf_container_of(node, struct tf_binding, in_route),
+            push_one(shard, publication, from, tf_container_of(node, struct tf_binding, in_route),
                      result);
         }
     }
@@ -264,7 +275,7 @@ enum tf_err tf_shard_publish(struct tf_shard *shard, struct tf_publication *publ
     struct tf_message *message = NULL;
     struct tf_ticket *ticket = NULL;
     uint64_t valued = 0;
-    uint64_t routed = route(shard, publication, &result);
+    uint64_t routed = route(shard, publication, shard->config.number, &result);
     shard->counters.published++;
     if (publication->envelope.retain) {
         valued = UINT64_C(1) << tf_shard_home(shard, publication->envelope.address);
@@ -335,7 +346,7 @@ static void on_message(struct tf_shard *shard, const struct tf_mail *mail, unsig
     struct tf_message *message = mail->object;
     struct tf_published result = {0};
     if (mail->flags & TF_MAIL_ROUTE) {
-        (void)route(shard, &message->publication, &result);
+        (void)route(shard, &message->publication, from, &result);
     }
     if (mail->flags & TF_MAIL_VALUE) {
         set_value(shard, message, from, &result);
