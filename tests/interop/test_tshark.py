@@ -1,6 +1,6 @@
 """Wireshark's dissector as an independent reader of what the broker sends.
 
-The conversation of tests/vectors/mqtt-tshark.txt is played once while dumpcap listens; then each
+The conversation of tests/vectors/mqtt-conversation.txt is played once while dumpcap listens; then each
 packet of the capture is compared with the fields that the file says. A packet id that the broker
 chooses is the only thing taken from what was received.
 """
@@ -40,7 +40,7 @@ class Step:
 
 def conversation():
     steps = []
-    for number, line in vectors.lines("mqtt-tshark.txt"):
+    for number, line in vectors.lines("mqtt-conversation.txt"):
         if line[0] in "=+":
             steps[-1].wanted.append(shlex.split(line[1:]))
         else:

@@ -150,10 +150,6 @@ struct driver_conn *driver_open(struct driver *driver, unsigned shard)
     conn->driver = driver;
     conn->window = conn->read_most = conn->write_most = SIZE_MAX;
     open_stream(conn, shard);
-    if (!conn->stream) {
-        free(conn);
-        return NULL;
-    }
     tf_list_push_back(&driver->conns, &conn->node);
     return conn;
 }

@@ -60,7 +60,7 @@ void driver_start(struct driver *driver);
 /* Ends all, and the program if a block of memory or a count is left. */
 void driver_stop(struct driver *driver);
 
-/* A connection accepted by a shard. NULL: the front refused it. Freed by driver_stop. */
+/* A connection accepted by a shard, `ended` at once if the front refuses. Freed by driver_stop. */
 struct driver_conn *driver_open(struct driver *driver, unsigned shard);
 
 /* Bytes for the broker; read in the next turn. */

@@ -431,6 +431,7 @@ static void test_long_topic(void **state)
             peer_acknowledge(&receiver, PUBACK, id);
         }
     }
+    driver_run(driver);
     driver_cut(receiver.conn);
     peer_publish(&publisher, topic, "y", 2, 4);
     peer_expect(&publisher, PUBACK);
