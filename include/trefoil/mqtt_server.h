@@ -265,6 +265,13 @@ tf_time tf_mqtt_server_deadline(const struct tf_mqtt_server *server);
 /* Time has passed: ends a connection without CONNECT or past 1.5 keep-alives (3.1.2.10). */
 void tf_mqtt_server_tick(struct tf_mqtt_server *server, tf_time now);
 
+/*
+ * Control packets that were taken (a large PUBLISH when it begins) and that were put into the
+ * output since the last call, for whoever keeps statistics.
+ */
+void tf_mqtt_server_take_counts(struct tf_mqtt_server *server, uint32_t *ret_received,
+                                uint32_t *ret_sent);
+
 /* The connection's version, 0 before CONNECT. */
 unsigned tf_mqtt_server_version(const struct tf_mqtt_server *server);
 

@@ -58,8 +58,8 @@ struct tf_front_ops {
     struct tf_stream *(*open)(struct tf_front *front, unsigned listener, struct tf_bytes peer);
     /* True: the mail was its own and has been dealt with. */
     bool (*mail)(struct tf_front *front, const struct tf_mail *mail, unsigned from);
-    /* True: the timer was its own and has been dealt with. */
-    bool (*timer)(struct tf_front *front, struct tf_timer *timer);
+    /* A timer of its own has ended: that of a struct tf_front_timer which names this front. */
+    void (*timer)(struct tf_front *front, struct tf_timer *timer);
     /* The end of a turn, before the output. May be NULL. */
     void (*turn)(struct tf_front *front);
     /* `config` is in force from now on; keep no pointer into the former. */
@@ -79,6 +79,16 @@ struct tf_front {
     struct tf_list dirty; /* streams to be written this turn: tf_stream_touch */
     bool again;           /* the next turn has something to do: do not sleep before it */
     struct tf_front_counters counters;
+};
+
+/*
+ * A timer of a front in shard->timers. Every such timer lies in one of these, because a shard has
+ * one wheel for all fronts and only this says whose a timer is.
+ */
+struct tf_front_timer {
+    struct tf_timer timer;
+    struct tf_front *front;
+    uint8_t kind; /* the front's own affair: what the timer lies in */
 };
 
 /* What a front is made with. All of it outlives the front, but `config`: see reload. */

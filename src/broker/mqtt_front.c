@@ -113,16 +113,15 @@ static bool on_mail(struct tf_front *base, const struct tf_mail *mail, unsigned 
     return false; /* sessions are served at home, so fronts have nothing to tell each other */
 }
 
-static bool on_timer(struct tf_front *base, struct tf_timer *timer)
+static void on_timer(struct tf_front *base, struct tf_timer *timer)
 {
-    struct mqtt_timer *mine = tf_container_of(timer, struct mqtt_timer, timer);
+    struct tf_front_timer *mine = tf_container_of(timer, struct tf_front_timer, timer);
     (void)base;
     if (mine->kind == MQTT_TIMER_CONN) {
         tf_mqtt_front_conn_expire(tf_container_of(mine, struct mqtt_conn, timer));
     } else {
         tf_mqtt_front_session_expire(tf_container_of(mine, struct mqtt_session, timer));
     }
-    return true;
 }
 
 static void on_turn(struct tf_front *base)

@@ -106,6 +106,9 @@ static void arm(struct mqtt_conn *conn)
 void tf_mqtt_front_conn_expire(struct mqtt_conn *conn)
 {
     tf_mqtt_front_conn_lend(conn, MQTT_BUFFER_SIZE);
+    if (conn->stream.held && conn->session) { /* its PINGREQ may lie unread; CONNECT is due still */
+        tf_mqtt_server_alive(conn->server, mqtt_now(conn->front));
+    }
     tf_mqtt_server_tick(conn->server, mqtt_now(conn->front));
     tf_stream_touch(&conn->stream);
     check_closing(conn);
@@ -126,10 +129,13 @@ static void on_needs(struct mqtt_conn *conn, const struct tf_mqtt_server_event *
     tf_mqtt_front_part_free(conn->front, old);
 }
 
-/* QoS 2's middle steps: with nothing to store they are answered at once. */
+/*
+ * QoS 2's middle steps: with nothing to store they are answered at once. TF_AGAIN: a PUBREC that
+ * came before its PUBLISH was sent again; the resumption tells of it when it gets there.
+ */
 static void answer(struct mqtt_conn *conn, enum tf_err err)
 {
-    if (err && err != TF_NOT_FOUND && err != TF_CLOSED) {
+    if (err && err != TF_NOT_FOUND && err != TF_CLOSED && err != TF_AGAIN) {
         tf_mqtt_front_conn_end(conn, TF_MQTT_UNSPECIFIED_ERROR);
     }
 }
@@ -168,6 +174,9 @@ static bool on_event(struct mqtt_conn *conn, const struct tf_mqtt_server_event *
         on_settled(conn, (struct tf_entry *)(uintptr_t)event->handle);
         break;
     case TF_MQTT_SERVER_RECEIVED:
+        if (conn->resending == (struct tf_entry *)(uintptr_t)event->handle) {
+            conn->resending = NULL; /* the client has it: sent again it would be another one */
+        }
         answer(conn, tf_mqtt_server_release(conn->server, event->packet_id));
         break;
     case TF_MQTT_SERVER_RELEASED:
@@ -302,6 +311,18 @@ static struct tf_bytes top_up(struct mqtt_conn *conn, struct tf_bytes in)
     return in;
 }
 
+/* Adds the machine's packets to the front's; CONNECT counts where it is answered. */
+static void count_packets(struct mqtt_conn *conn)
+{
+    struct tf_front_counters *counters = &conn->front->front.counters;
+    uint32_t received, sent;
+    if (conn->stream.move_to == TF_STREAM_STAYS) {
+        tf_mqtt_server_take_counts(conn->server, &received, &sent);
+        counters->packets_received += received;
+        counters->packets_sent += sent;
+    }
+}
+
 static void on_input(struct tf_stream *stream, struct tf_bytes in)
 {
     struct mqtt_conn *conn = mqtt_conn_of(stream);
@@ -325,6 +346,7 @@ static void on_input(struct tf_stream *stream, struct tf_bytes in)
         tf_mqtt_front_conn_end(conn, TF_MQTT_SERVER_BUSY);
     }
     stream->paused = conn->stalled;
+    count_packets(conn);
     tf_stream_touch(stream);
 }
 
@@ -352,9 +374,20 @@ void tf_mqtt_front_conn_service(struct mqtt_conn *conn)
     tf_stream_touch(&conn->stream);
 }
 
+/* True while the connection has more to write than it has found room for. */
+static bool wants_room(const struct mqtt_conn *conn)
+{
+    return conn->blocked || conn->stalled || conn->resending || !tf_list_empty(&conn->subscribes);
+}
+
 static size_t on_output(struct tf_stream *stream, struct tf_bytes *ret_spans, size_t count)
 {
-    return tf_mqtt_server_output(mqtt_conn_of(stream)->server, ret_spans, count);
+    struct mqtt_conn *conn = mqtt_conn_of(stream);
+    size_t spans = tf_mqtt_server_output(conn->server, ret_spans, count);
+    if (spans == 0 && !wants_room(conn)) {
+        reclaim_buffer(conn); /* input that asked for no answer lent it in vain */
+    }
+    return spans;
 }
 
 static void on_sent(struct tf_stream *stream, size_t length)
@@ -363,8 +396,9 @@ static void on_sent(struct tf_stream *stream, size_t length)
     conn->front->front.counters.bytes_sent += length;
     tf_mqtt_server_sent(conn->server, length, mqtt_now(conn->front));
     tf_mqtt_front_conn_events(conn);
+    count_packets(conn);
     check_closing(conn);
-    if (conn->blocked || conn->stalled || conn->resending || !tf_list_empty(&conn->subscribes)) {
+    if (wants_room(conn)) {
         tf_mqtt_front_conn_touch(conn);
     } else {
         reclaim_buffer(conn);
@@ -400,11 +434,10 @@ static void destroy(struct mqtt_conn *conn)
 static void on_detach(struct tf_stream *stream, uint8_t **ret_data, size_t *ret_length)
 {
     struct mqtt_conn *conn = mqtt_conn_of(stream);
-    *ret_length = 0;
+    *ret_length = conn->input_length;
     *ret_data = conn->input_length ? tf_mqtt_front_alloc(conn->front, conn->input_length) : NULL;
     if (*ret_data) {
         memcpy(*ret_data, conn->input, conn->input_length);
-        *ret_length = conn->input_length;
     }
     destroy(conn);
 }
@@ -446,6 +479,7 @@ struct tf_stream *tf_mqtt_front_conn_open(struct mqtt_front *front, unsigned lis
     conn->servers = front->servers;
     conn->servers->users++;
     conn->listener = (uint16_t)listener;
+    conn->timer.front = &front->front;
     conn->timer.kind = MQTT_TIMER_CONN;
     tf_list_init(&conn->subscribes);
     memcpy(conn->peer, peer.data, TF_MIN(peer.length, sizeof(conn->peer) - 1));

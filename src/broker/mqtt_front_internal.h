@@ -32,12 +32,8 @@ struct mqtt_front;
 struct mqtt_session;
 struct mqtt_subscribe;
 
+/* tf_front_timer.kind */
 enum mqtt_timer_kind { MQTT_TIMER_CONN = 1, MQTT_TIMER_SESSION };
-
-struct mqtt_timer {
-    struct tf_timer timer;
-    uint8_t kind;
-};
 
 /*
  * The machines' configurations, one for each listener. A machine borrows its own, and what was
@@ -58,7 +54,7 @@ struct mqtt_conn {
     struct tf_mqtt_server *server;
     struct mqtt_servers *servers;
     struct mqtt_session *session;
-    struct mqtt_timer timer;
+    struct tf_front_timer timer;
     struct tf_list subscribes;   /* SUBSCRIBEs not yet answered */
     uint8_t *buffer;             /* lent to the machine; NULL: none */
     uint8_t *input;              /* bytes that wait for more, or for the machine */
@@ -83,7 +79,7 @@ struct mqtt_session {
     struct tf_mqtt_session state; /* the protocol's memory of deliveries under way */
     struct tf_ticket_owner tickets;
     struct tf_bind_owner binds;
-    struct mqtt_timer timer; /* the earlier of will and expiry */
+    struct tf_front_timer timer; /* the earlier of will and expiry */
     struct mqtt_front *front;
     struct mqtt_conn *conn;  /* NULL: away */
     struct tf_message *will; /* NULL: none */
@@ -93,6 +89,7 @@ struct mqtt_session {
     uint32_t will_delay_s;
     uint32_t will_expiry_s; /* UINT32_MAX: none */
     uint32_t generation;    /* of its connection: counts them */
+    uint32_t binds_waiting; /* filters of SUBSCRIBEs that do not stand in every shard yet */
     uint32_t id_length;
     uint8_t id[];
 };

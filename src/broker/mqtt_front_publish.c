@@ -290,6 +290,9 @@ enum tf_err tf_mqtt_front_deliver(struct tf_consumer *consumer, const struct tf_
     struct tf_publication *publication = delivery->publication;
     const struct tf_envelope *envelope = &publication->envelope;
     if (!conn || !tf_mqtt_front_conn_lend(conn, MQTT_BUFFER_SIZE)) {
+        if (conn) { /* no memory now: tried again when the connection is served next */
+            conn->blocked = true;
+        }
         return TF_AGAIN;
     }
     struct tf_mqtt_delivery out = {.handle = (uint64_t)(uintptr_t)delivery->entry,
@@ -309,7 +312,10 @@ enum tf_err tf_mqtt_front_deliver(struct tf_consumer *consumer, const struct tf_
     if (out.body_count > 1 || (out.body_count && out.body[0].length >= MQTT_REFERENCE_FROM)) {
         message = tf_publication_keep(publication, conn->front->shard->config.alloc);
         out.owner = (uint64_t)(uintptr_t)message;
-        out.body = publication->kept ? publication->kept->publication.body : out.body;
+        if (message) { /* which has the body in other pieces than the publication */
+            out.body = message->publication.body;
+            out.body_count = message->publication.body_count;
+        }
     }
     bool borrowed = false;
     enum tf_err err = send(conn, &out, publication, &borrowed);
@@ -322,7 +328,8 @@ enum tf_err tf_mqtt_front_deliver(struct tf_consumer *consumer, const struct tf_
         return TF_OK;
     }
     conn->blocked = true;
-    return err == TF_LIMIT ? TF_LIMIT : TF_AGAIN;
+    /* MISUSE: no MQTT packet can carry it, an address of another protocol for instance */
+    return err == TF_LIMIT || err == TF_MISUSE ? TF_LIMIT : TF_AGAIN;
 }
 
 void tf_mqtt_front_resend(struct mqtt_conn *conn)

@@ -42,6 +42,7 @@ static struct mqtt_session *new_session(struct mqtt_front *front, struct tf_byte
     session->id_length = (uint32_t)id.length;
     memcpy(session->id, id.data, id.length);
     session->consumer.ops = &consumer_ops;
+    session->timer.front = &front->front;
     session->timer.kind = MQTT_TIMER_SESSION;
     session->binds.bound = tf_mqtt_front_subscribe_bound;
     session->tickets.done = tf_mqtt_front_publish_done;

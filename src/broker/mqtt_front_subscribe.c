@@ -62,7 +62,9 @@ static uint8_t refusal(const struct mqtt_conn *conn, struct tf_bytes filter, boo
         tf_address_levels(filter) > TF_MIN(config->max_topic_levels, TF_LEVELS_MAX)) {
         return TF_MQTT_TOPIC_FILTER_INVALID;
     }
-    if (!existing && conn->session->queue.binding_count >= config->max_subscriptions) {
+    /* Those under way are counted too, since one filter may be named again and again. */
+    if ((!existing && conn->session->queue.binding_count >= config->max_subscriptions) ||
+        conn->session->binds_waiting >= config->max_subscriptions) {
         return TF_MQTT_QUOTA_EXCEEDED;
     }
     return 0;
@@ -100,8 +102,10 @@ static void bind_filter(struct mqtt_conn *conn, const struct tf_mqtt_subscriptio
     }
     wait->reason = options.qos;
     bool values = wanted->retain_handling == 0 || (wanted->retain_handling == 1 && !existing);
+    session->binds_waiting++;
     if (tf_shard_bind(front->shard, &session->queue, wanted->filter, &options, values,
                       &session->binds, (uint64_t)(uintptr_t)wait)) {
+        session->binds_waiting--;
         wait->reason = TF_MQTT_QUOTA_EXCEEDED;
         wait->subscribe->waiting--;
         return;
@@ -140,7 +144,7 @@ void tf_mqtt_front_subscribe_bound(struct tf_bind_owner *owner, uint64_t tag, en
 {
     struct wait *wait = (struct wait *)(uintptr_t)tag;
     struct mqtt_subscribe *subscribe = wait->subscribe;
-    (void)owner;
+    tf_container_of(owner, struct mqtt_session, binds)->binds_waiting--;
     if (err == TF_NO_MEMORY) {
         wait->reason = TF_MQTT_QUOTA_EXCEEDED;
         subscribe->front->front.counters.subscriptions--;

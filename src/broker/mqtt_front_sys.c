@@ -188,19 +188,76 @@ static struct tf_tree_node *start(struct mqtt_front *front, struct tf_bytes pref
     return node;
 }
 
+/*
+ * What a filter asks for in a collection: every name (*ret_name is empty) or one, still encoded.
+ * False: nothing of it. So no filter makes us walk sessions that it does not match.
+ */
+static bool wanted(struct tf_bytes filter, struct tf_bytes prefix, struct tf_bytes *ret_name)
+{
+    size_t at = 0;
+    *ret_name = (struct tf_bytes){NULL, 0};
+    for (size_t i = 0; i < prefix.length; i++) {
+        bool wild = i > 0 && prefix.data[i - 1] == '/' && at < filter.length;
+        if (wild && filter.data[at] == '#') {
+            return true; /* MQTT 5.0 4.7.2: never at the first level */
+        }
+        if (wild && filter.data[at] == '+') {
+            while (prefix.data[i] != '/') {
+                i++;
+            }
+            at++;
+        }
+        if (at >= filter.length || filter.data[at++] != prefix.data[i]) {
+            return false;
+        }
+    }
+    struct tf_bytes name = {filter.data + at, filter.length - at};
+    if (name.length > 2 &&
+        tf_bytes_equal(tf_bytes_of(name.data + name.length - 2, 2), tf_bytes_str("/#"))) {
+        name.length -= 2; /* 4.7.1.2: the parent level too */
+    }
+    if (name.length != 1 || (name.data[0] != '+' && name.data[0] != '#')) {
+        *ret_name = name;
+        return name.length > 0;
+    }
+    return true;
+}
+
+/* The session that a name stands for, if that comes after `last`. */
+static struct tf_tree_node *named(struct mqtt_front *front, struct tf_bytes prefix,
+                                  struct tf_bytes name, struct tf_bytes last)
+{
+    if (last.length && tf_bytes_compare(last, prefix) > 0) {
+        return NULL; /* there is one, and it has been given, or this collection is done */
+    }
+    uint8_t *decoded = malloc(name.length);
+    struct tf_tree_node *node =
+        decoded ? tf_tree_find(&front->sessions, tf_bytes_of(decoded, decode_name(name, decoded)))
+                : NULL;
+    free(decoded);
+    return node;
+}
+
 struct tf_message *tf_mqtt_front_virtual_next(struct tf_front *base, struct tf_bytes filter,
                                               struct tf_bytes last)
 {
     struct mqtt_front *front = tf_container_of(base, struct mqtt_front, front);
     for (size_t i = 0; i < TF_COUNT(collections); i++) {
         struct tf_bytes prefix = tf_bytes_str(collections[i].prefix);
-        struct tf_tree_node *node = start(front, prefix, last);
-        for (; node; node = tf_tree_next(node)) {
+        struct tf_bytes name;
+        if (!wanted(filter, prefix, &name)) {
+            continue;
+        }
+        struct tf_tree_node *node =
+            name.length ? named(front, prefix, name, last) : start(front, prefix, last);
+        for (; node; node = name.length ? NULL : tf_tree_next(node)) {
             const struct mqtt_session *session = tf_container_of(node, struct mqtt_session, by_id);
             size_t length;
             char *address = make_address(collections[i].prefix, node->key, &length);
             struct tf_message *message = NULL;
-            if (address && tf_filter_matches(filter, tf_bytes_of(address, length))) {
+            /* An id whose encoding is too long for an address has none (MQTT 5.0 1.5.4). */
+            if (address && length <= UINT16_MAX &&
+                tf_filter_matches(filter, tf_bytes_of(address, length))) {
                 message = make_message(front, tf_bytes_of(address, length),
                                        collections[i].describe(session));
             }

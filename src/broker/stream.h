@@ -32,7 +32,7 @@ struct tf_stream_ops {
     /* `length` bytes of them were written. */
     void (*sent)(struct tf_stream *stream, size_t length);
     /* Takes the unused input of a stream that moves, `*ret_length` bytes from the shard's
-     * allocator; the stream itself is freed. NULL: no memory, close the transport. */
+     * allocator; the stream itself is freed. NULL with a length: no memory, close the transport. */
     void (*detach)(struct tf_stream *stream, uint8_t **ret_data, size_t *ret_length);
     /* The transport is gone (by the peer, an error, or `closing`): frees the stream. */
     void (*close)(struct tf_stream *stream);
@@ -44,8 +44,9 @@ struct tf_stream {
     struct tf_list *dirty_list;
     void *transport;  /* the worker's */
     uint32_t move_to; /* a shard, or TF_STREAM_STAYS */
-    bool closing;
-    bool paused;
+    bool closing;     /* the front's: close it when its output is written */
+    bool paused;      /* the front's: read no more */
+    bool held; /* the transport's owner's: it does not read now, so silence is not the peer's */
 };
 
 /* Marks a stream: it has output, or is closing, moving, paused or no longer paused. */

@@ -29,12 +29,9 @@ static void receive(void *ctx, const struct tf_mail *mail, unsigned from)
 
 static void expired(void *ctx, struct tf_timer *timer)
 {
-    struct tf_worker *worker = ctx;
-    for (size_t i = 0; i < worker->config.type_count; i++) {
-        if (worker->fronts[i]->ops->timer(worker->fronts[i], timer)) {
-            return;
-        }
-    }
+    struct tf_front *front = tf_container_of(timer, struct tf_front_timer, timer)->front;
+    (void)ctx;
+    front->ops->timer(front, timer);
 }
 
 /* The first of what the fronts have after `last`. */

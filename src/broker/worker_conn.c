@@ -227,6 +227,11 @@ static void conn_move(struct tf_worker *worker, struct tf_worker_conn *conn)
     stream->ops->detach(stream, &data, &length);
     tf_loop_remove(worker->config.loop, &conn->source.loop);
     conn_free(worker, conn);
+    if (!data && length) { /* no memory: without these bytes the protocol would be cut */
+        tf_socket_abort(fd);
+        count_out(worker, listener);
+        return;
+    }
     conn_mail(worker, to, listener, fd, data, length);
 }
 
@@ -454,6 +459,7 @@ static void conn_read(struct tf_worker *worker, struct tf_worker_conn *conn)
 static void conn_hold(struct tf_worker *worker, struct tf_worker_conn *conn)
 {
     change_state(worker, conn, HELD);
+    conn->stream->held = true;
     watch(worker, conn, blocked(conn));
 }
 
@@ -498,6 +504,7 @@ void tf_worker_resume(struct tf_worker *worker)
     while ((node = tf_list_first(&worker->held))) {
         struct tf_worker_conn *conn = tf_container_of(node, struct tf_worker_conn, node);
         change_state(worker, conn, OPEN);
+        conn->stream->held = false;
         watch(worker, conn, blocked(conn));
     }
 }

@@ -7,12 +7,14 @@
 #include <string.h>
 
 #include "base/util.h"
+#include "broker/config.h"
 #include "cli/cli.h"
 
 #define PATH_MAX_BYTES 1024
 
 static const struct tf_cli_option options[] = {
-    {'m', "man", NULL, "write the manual page, in the man macros; without COMMAND that of trefoil"},
+    {'m', "man", NULL,
+     "write the manual page, in the man macros; without a subject that of trefoil"},
     {'w', "write-man", "DIR", "write all manual pages into a folder, as trefoil.1, trefoil-pub.1"},
     {'c', "completion", "bash|fish",
      "write the completion for a shell; zsh takes bash's after `autoload bashcompinit; "
@@ -24,17 +26,19 @@ static const struct tf_cli_group *const groups[] = {&group};
 
 static const struct tf_cli_example examples[] = {
     {"trefoil help sub", "All about `trefoil sub`."},
+    {"trefoil help configuration", "Every key of the configuration of `trefoil serve`."},
     {"trefoil help --man pub | man -l -", "Its manual page."},
     {"trefoil help --completion bash > /etc/bash_completion.d/trefoil", "For all users."},
 };
 
-static const struct tf_cli_manual help_manual = {.name = "help",
-                                                 .usage = "[COMMAND] [OPTION]",
-                                                 .summary = "tell all about a command",
-                                                 .groups = groups,
-                                                 .group_count = TF_COUNT(groups),
-                                                 .examples = examples,
-                                                 .example_count = TF_COUNT(examples)};
+static const struct tf_cli_manual help_manual = {
+    .name = "help",
+    .usage = "[COMMAND | configuration] [OPTION]",
+    .summary = "tell all about a command or the configuration",
+    .groups = groups,
+    .group_count = TF_COUNT(groups),
+    .examples = examples,
+    .example_count = TF_COUNT(examples)};
 
 static const char overview_text[] =
     "A URL is mqtt://[USER[:PASSWORD]@]HOST[:PORT]/ADDRESS; what follows the slash is the\n"
@@ -57,7 +61,7 @@ void tf_cli_help_overview(const struct tf_cli_command *commands, size_t count, F
     fprintf(out,
             "\n"
             "  trefoil COMMAND --help   all about one command\n"
-            "  trefoil help --help      manual pages, completion for shells\n"
+            "  trefoil help --help      manual pages, the configuration, completion for shells\n"
             "  trefoil --version        the version\n"
             "\n%s",
             overview_text);
@@ -260,6 +264,11 @@ static int tell_one(const char *name, bool man, const struct tf_cli_command *com
         if (strcmp(commands[i].name, name) == 0) {
             return tell(&commands[i], man);
         }
+    }
+    if (strcmp(name, "configuration") == 0) {
+        return tf_config_manual(stdout, man ? TF_CONFIG_MANUAL_ROFF : TF_CONFIG_MANUAL_TEXT)
+                   ? TF_EXIT_INTERNAL
+                   : TF_EXIT_DONE;
     }
     return tf_cli_misuse(&help_manual, "there is no command \"%.40s\"", name);
 }

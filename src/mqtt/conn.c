@@ -356,7 +356,9 @@ enum tf_mqtt_slot_kind tf_mqtt_conn_next(struct tf_mqtt_conn *conn, uint64_t *re
         return TF_MQTT_SLOT_EMPTY;
     slot = tf_mqtt_session_sent(conn->session, conn->resend);
     tf_assert(slot);
-    if (slot->state == TF_MQTT_SENT_PUBCOMP)
+    if (slot->state == TF_MQTT_SENT_PUBCOMP ||
+        (slot->state == TF_MQTT_SENT_RELEASE &&
+         tf_mqtt_output_room(&conn->output, 0) < TF_MQTT_ACK_MAX))
         return TF_MQTT_SLOT_EMPTY; /* PUBREL waits for room */
     conn->announced = true;
     *ret_number = slot->handle;

@@ -123,6 +123,7 @@ struct tf_mqtt_conn {
     struct tf_mqtt_conn_rules rules;
     uint32_t peer_max_packet; /* UINT32_MAX: no limit */
     uint32_t alias_want;      /* bytes for topics that NEEDS shall ask for */
+    uint32_t packets;         /* received since somebody took this count */
     uint32_t body_left;       /* of the PUBLISH that comes in runs */
     uint16_t send_limit;      /* outbound QoS 1 and 2 at once: the peer's Receive Maximum or less */
     uint16_t counted;         /* sent on this connection and not settled */

@@ -28,7 +28,8 @@ enum tf_err tf_mqtt_output_lend(struct tf_mqtt_output *output, void *buffer, siz
 
     if (output->buffer || !buffer || length < TF_MQTT_OUTPUT_MIN || length > TF_MQTT_OUTPUT_MAX)
         return TF_MISUSE;
-    *output = (struct tf_mqtt_output){.buffer = buffer, .size = (uint32_t)(length - cut)};
+    *output = (struct tf_mqtt_output){
+        .buffer = buffer, .size = (uint32_t)(length - cut), .packets = output->packets};
     return TF_OK;
 }
 

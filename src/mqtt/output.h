@@ -29,8 +29,8 @@ struct tf_mqtt_reference {
 
 /*
  * 0 <= sent <= used <= size - references; returned <= done <= refs; the reference `returned`, if it
- * is done, has an owner. All zero but buffer and size when nothing is unsent and all owners are
- * told.
+ * is done, has an owner. All zero but buffer, size and packets when nothing is unsent and all
+ * owners are told.
  */
 struct tf_mqtt_output {
     uint8_t *buffer; /* NULL: none is lent */
@@ -38,6 +38,7 @@ struct tf_mqtt_output {
     uint32_t size;   /* from buffer to the aligned end */
     uint32_t used, sent;
     uint32_t refs, done, returned;
+    uint32_t packets; /* put here since somebody took this count; outlives the buffer */
 };
 
 /* Lends a buffer. TF_MISUSE: there is one, or it is too short. */
@@ -70,10 +71,11 @@ static inline uint8_t *tf_mqtt_output_next(const struct tf_mqtt_output *output)
     return output->buffer + output->used;
 }
 
-/* `length` bytes have been put at tf_mqtt_output_next. */
+/* One packet, but for what is referred to, has been put at tf_mqtt_output_next: `length` bytes. */
 static inline void tf_mqtt_output_wrote(struct tf_mqtt_output *output, size_t length)
 {
     output->used += (uint32_t)length;
+    output->packets++;
 }
 
 /* Appends bytes of somebody else's, not empty; there must be room for the reference. */

@@ -170,6 +170,7 @@ enum tf_err tf_mqtt_server_input(struct tf_mqtt_server *server, struct tf_bytes 
 {
     struct tf_mqtt_conn *conn = &server->conn;
     struct tf_mqtt_frame frame;
+    bool begins = conn->body_left == 0;
     size_t used = 0;
     enum tf_err err;
 
@@ -191,6 +192,7 @@ enum tf_err tf_mqtt_server_input(struct tf_mqtt_server *server, struct tf_bytes 
     if (err)
         return err;
     conn->heard = now;
+    conn->packets += begins;
     *ret_used = used;
     return TF_OK;
 }
@@ -362,6 +364,14 @@ void tf_mqtt_server_sent(struct tf_mqtt_server *server, size_t length, tf_time n
 void tf_mqtt_server_abandon(struct tf_mqtt_server *server)
 {
     tf_mqtt_conn_abandon(&server->conn);
+}
+
+void tf_mqtt_server_take_counts(struct tf_mqtt_server *server, uint32_t *ret_received,
+                                uint32_t *ret_sent)
+{
+    *ret_received = server->conn.packets;
+    *ret_sent = server->conn.output.packets;
+    server->conn.packets = server->conn.output.packets = 0;
 }
 
 /* --- the end, and time

@@ -14,8 +14,10 @@
  * binding, even if another one brought it here. BOUND takes the same way as those to H, so what P
  * wrote before it was not sent to Q by P, and what P wrote after it was. A value is given to Q if
  * its version is not above the one that H noted for its writer; all others are on their way to Q
- * already, or there. So each value of that moment comes once, and none that is older than what Q
- * has seen from the same publisher.
+ * already, or there. So each value of that moment comes once.
+ * What P publishes after MARK may overtake VALUES. Q notes the addresses of it while values are to
+ * come (tf_bind_saw), and passes over a value of the same address and writer: it is older. So no
+ * value comes after a newer one of the same publisher.
  */
 #include "base/assert.h"
 #include "base/mem.h"
@@ -24,6 +26,7 @@
 #define PAGE_MAX 32u
 #define READ_BUDGET 512u /* addresses looked at for one page */
 #define WORK_BUDGET 64u  /* pages asked for in one turn */
+#define LIVE_MAX 65536u  /* what one bind notes of live publications while its values come */
 
 /* Some values on their way from a home. */
 struct tf_bind_page {
@@ -33,6 +36,12 @@ struct tf_bind_page {
     uint32_t pushed; /* of these, into the queue */
     bool end;
     struct tf_message *messages[PAGE_MAX];
+    uint8_t writers[PAGE_MAX];
+};
+
+/* A live publication that makes values stale; its hash is that of its address and shard. */
+struct tf_bind_live {
+    struct tf_map_node node;
 };
 
 static struct tf_bind *ref(struct tf_bind *bind)
@@ -202,10 +211,73 @@ static void await_no_more(struct tf_binding *binding)
     }
 }
 
+static void stop_reading(struct tf_shard *shard, struct tf_bind *bind)
+{
+    const struct tf_alloc *alloc = shard->config.alloc;
+    struct tf_map_cursor cursor;
+    struct tf_map_node *node;
+    if (!bind->reads_for) {
+        return;
+    }
+    struct tf_bind **at = &bind->reads_for->readers;
+    while (*at != bind) {
+        at = &(*at)->next_reader;
+    }
+    *at = bind->next_reader;
+    bind->reads_for = NULL;
+    for (node = tf_map_first(&bind->live, &cursor); node;
+         node = tf_map_next(&bind->live, &cursor)) {
+        tf_map_remove(&bind->live, node);
+        alloc->free(alloc->ctx, tf_container_of(node, struct tf_bind_live, node),
+                    sizeof(struct tf_bind_live));
+    }
+    tf_map_release(&bind->live);
+}
+
+/*
+ * Values are to come for a binding: what comes live meanwhile is noted. An earlier bind that still
+ * reads for it stops, since all of its values come again: so thousands for one filter cost no more
+ * than one.
+ */
+static void start_reading(struct tf_shard *shard, struct tf_binding *binding, struct tf_bind *bind)
+{
+    while (binding->readers) {
+        stop_reading(shard, binding->readers);
+    }
+    tf_map_init(&bind->live, shard->config.alloc);
+    bind->reads_for = binding;
+    bind->next_reader = binding->readers;
+    binding->readers = bind;
+}
+
+static uint64_t live_hash(const struct tf_shard *shard, struct tf_bytes address, unsigned writer)
+{
+    return tf_hash_mix(tf_hash(address, &shard->config.key) + writer);
+}
+
+void tf_bind_saw(struct tf_shard *shard, struct tf_binding *binding,
+                 const struct tf_publication *publication, unsigned from)
+{
+    const struct tf_alloc *alloc = shard->config.alloc;
+    uint64_t hash = live_hash(shard, publication->envelope.address, from);
+    for (struct tf_bind *bind = binding->readers; bind; bind = bind->next_reader) {
+        if (bind->live.count >= LIVE_MAX || tf_map_find(&bind->live, hash)) {
+            continue;
+        }
+        struct tf_bind_live *live = alloc->alloc(alloc->ctx, sizeof(*live));
+        if (live) { /* else a stale value may come, which is better than none */
+            tf_map_insert(&bind->live, &live->node, hash);
+        }
+    }
+}
+
 static void remove_binding(struct tf_shard *shard, struct tf_binding *binding)
 {
     struct tf_route *route = binding->route;
     await_no_more(binding);
+    while (binding->readers) {
+        stop_reading(shard, binding->readers);
+    }
     tf_list_remove(&binding->in_route);
     tf_list_remove(&binding->in_queue);
     tf_map_remove(&shard->bindings, &binding->node);
@@ -251,6 +323,9 @@ enum tf_err tf_shard_bind(struct tf_shard *shard, struct tf_queue *queue, struct
     }
     if (binding) {
         await_marks(shard, binding, bind);
+    }
+    if (values) {
+        start_reading(shard, binding ? binding : tf_shard_binding(shard, queue, filter), bind);
     }
     bind->values = values;
     bind->owner = owner;
@@ -298,6 +373,7 @@ static void free_page(struct tf_bind_page *page)
 static void end_bind(struct tf_shard *shard, struct tf_bind *bind)
 {
     bind->owner = NULL;
+    stop_reading(shard, bind);
     tf_list_unlink(&bind->node);
     tf_list_unlink(&bind->drawing);
     while (bind->pages) {
@@ -371,6 +447,7 @@ static bool fill_page(struct tf_shard *shard, struct tf_bind *bind, struct tf_bi
         const struct tf_value *value =
             tf_values_next(&shard->values, &home->cursor, READ_BUDGET, &more);
         if (value && value->version <= home->bound_versions[value->writer]) {
+            page->writers[page->count] = value->writer;
             page->messages[page->count++] = tf_message_ref(value->message);
         } else if (!value) {
             break;
@@ -391,6 +468,7 @@ static bool fill_page(struct tf_shard *shard, struct tf_bind *bind, struct tf_bi
         if (!made) {
             return false;
         }
+        page->writers[page->count] = (uint8_t)shard->config.number;
         page->messages[page->count++] = tf_message_ref(made);
         if (home->made_last) {
             tf_message_unref(home->made_last);
@@ -497,9 +575,14 @@ static uint32_t room_of(const struct tf_queue *queue)
 }
 
 static void push_value(struct tf_shard *shard, const struct tf_bind *bind,
-                       const struct tf_binding_options *options, struct tf_message *message)
+                       const struct tf_binding_options *options, struct tf_message *message,
+                       unsigned writer)
 {
     struct tf_publication *publication = &message->publication;
+    if (bind->live.count &&
+        tf_map_find(&bind->live, live_hash(shard, publication->envelope.address, writer))) {
+        return; /* a newer one has come live */
+    }
     struct tf_subscription_ids ids = {&options->subscription_id, options->subscription_id != 0};
     if (publication->envelope.expires > shard->now) {
         tf_queue_push(bind->queue, publication, &ids,
@@ -513,14 +596,16 @@ static void push_value(struct tf_shard *shard, const struct tf_bind *bind,
  */
 static bool push_pages(struct tf_shard *shard, struct tf_bind *bind)
 {
-    const struct tf_binding *binding = tf_shard_binding(shard, bind->queue, bind->filter);
+    const struct tf_binding *binding = bind->reads_for;
     struct tf_bind_page *page;
     while (binding && (page = bind->pages)) {
         while (page->pushed < page->count) {
             if (!room_of(bind->queue)) {
                 return true;
             }
-            push_value(shard, bind, &binding->options, page->messages[page->pushed++]);
+            push_value(shard, bind, &binding->options, page->messages[page->pushed],
+                       page->writers[page->pushed]);
+            page->pushed++;
         }
         bind->pages = page->next;
         free_page(page);

@@ -51,8 +51,11 @@ struct tf_bind {
     struct tf_list_node drawing; /* shard->drawing */
     struct tf_bind_owner *owner; /* NULL: cancelled */
     struct tf_queue *queue;
-    struct tf_binding *binding; /* while it awaits MARKs */
-    struct tf_bind_page *pages; /* values that came before the first draw */
+    struct tf_binding *binding;   /* while it awaits MARKs */
+    struct tf_bind_page *pages;   /* values that came before the first draw */
+    struct tf_binding *reads_for; /* while values are to come; NULL: none are, or it is gone */
+    struct tf_bind *next_reader;  /* of the same binding */
+    struct tf_map live; /* of tf_bind_live: what has come live meanwhile and makes values stale */
     uint64_t tag;
     uint64_t open;    /* homes with values to read; bit n is shard n */
     unsigned waiting; /* homes that are not ready */
@@ -65,6 +68,13 @@ void tf_bind_mail(struct tf_shard *shard, const struct tf_mail *mail, unsigned f
 
 /* Reads values for those who have asked, a bounded number. True: there is more to do. */
 bool tf_bind_work(struct tf_shard *shard);
+
+/*
+ * Notes that a publication of shard `from`, that is to become a value, goes to a binding: whatever
+ * value of the same address and shard is still to come for that binding is older.
+ */
+void tf_bind_saw(struct tf_shard *shard, struct tf_binding *binding,
+                 const struct tf_publication *publication, unsigned from);
 
 /* Tells every shard that this one has no binding of a filter any more. */
 void tf_bind_withdraw(struct tf_shard *shard, struct tf_bytes filter);

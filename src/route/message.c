@@ -5,6 +5,11 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "base/util.h"
+
+/* The least piece of a body that comes in runs: a peer that dribbles must not make it a list of
+ * single bytes, each of which every receiver's output would refer to. */
+#define CHUNK_SIZE ((size_t)4096)
 
 size_t tf_publication_length(const struct tf_publication *publication)
 {
@@ -31,7 +36,7 @@ static struct tf_bytes put(uint8_t **next, struct tf_bytes bytes)
 static struct tf_bytes put_within(uint8_t **next, struct tf_bytes bytes, struct tf_bytes from,
                                   struct tf_bytes to)
 {
-    if (bytes.length != 0 && bytes.data >= from.data &&
+    if (bytes.length != 0 && from.length != 0 && bytes.data >= from.data &&
         bytes.data + bytes.length <= from.data + from.length) {
         return (struct tf_bytes){to.data + (bytes.data - from.data), bytes.length};
     }
@@ -66,6 +71,7 @@ static struct tf_message *make(const struct tf_envelope *envelope, size_t body,
     message->size = size;
     message->chunks = NULL;
     message->chunk_capacity = 0;
+    message->chunk_room = 0;
     atomic_init(&message->encodings, NULL);
     atomic_init(&message->refs, 1);
     *ret_next = next;
@@ -107,36 +113,67 @@ struct tf_message *tf_message_new(const struct tf_envelope *envelope, const stru
     return make(envelope, 0, alloc, &next);
 }
 
-enum tf_err tf_message_append(struct tf_message *message, struct tf_bytes run)
+/* Room for one chunk more in the list of them. */
+static enum tf_err grow_chunks(struct tf_message *message)
 {
     const struct tf_alloc *alloc = message->alloc;
     size_t count = message->publication.body_count;
+    if (count < message->chunk_capacity) {
+        return TF_OK;
+    }
+    size_t capacity = count ? 2 * count : 8;
+    struct tf_bytes *chunks = alloc->alloc(alloc->ctx, capacity * sizeof(*chunks));
+    if (!chunks) {
+        return TF_NO_MEMORY;
+    }
+    if (message->chunks) {
+        memcpy(chunks, message->chunks, count * sizeof(*chunks));
+        alloc->free(alloc->ctx, message->chunks, count * sizeof(*chunks));
+    }
+    message->size += (capacity - count) * sizeof(*chunks);
+    message->chunks = chunks;
+    message->chunk_capacity = capacity;
+    message->publication.body = chunks;
+    return TF_OK;
+}
+
+/* Copies `run` behind what the last chunk has; there is room. */
+static void fill_chunk(struct tf_message *message, struct tf_bytes run)
+{
+    struct tf_bytes *last = &message->chunks[message->publication.body_count - 1];
+    memcpy((uint8_t *)(uintptr_t)last->data + last->length, run.data, run.length);
+    last->length += run.length;
+    message->chunk_room -= run.length;
+}
+
+enum tf_err tf_message_append(struct tf_message *message, struct tf_bytes run)
+{
     if (run.length == 0) {
         return TF_OK; /* a head may arrive before the first byte of the body */
     }
-    if (count == message->chunk_capacity) {
-        size_t capacity = count ? 2 * count : 8;
-        struct tf_bytes *chunks = alloc->alloc(alloc->ctx, capacity * sizeof(*chunks));
-        if (!chunks) {
+    const struct tf_alloc *alloc = message->alloc;
+    size_t fits = TF_MIN(run.length, message->chunk_room);
+    struct tf_bytes rest = {run.data + fits, run.length - fits};
+    uint8_t *chunk = NULL;
+    size_t size = TF_MAX(rest.length, CHUNK_SIZE);
+    if (rest.length) {
+        if (grow_chunks(message)) {
             return TF_NO_MEMORY;
         }
-        if (message->chunks) {
-            memcpy(chunks, message->chunks, count * sizeof(*chunks));
-            alloc->free(alloc->ctx, message->chunks, count * sizeof(*chunks));
+        chunk = alloc->alloc(alloc->ctx, size);
+        if (!chunk) {
+            return TF_NO_MEMORY;
         }
-        message->size += (capacity - count) * sizeof(*chunks);
-        message->chunks = chunks;
-        message->chunk_capacity = capacity;
-        message->publication.body = chunks;
     }
-    uint8_t *copy = alloc->alloc(alloc->ctx, run.length);
-    if (!copy) {
-        return TF_NO_MEMORY;
+    if (fits) {
+        fill_chunk(message, tf_bytes_of(run.data, fits));
     }
-    memcpy(copy, run.data, run.length);
-    message->chunks[count] = (struct tf_bytes){copy, run.length};
-    message->publication.body_count = count + 1;
-    message->size += run.length;
+    if (chunk) {
+        message->chunks[message->publication.body_count++] = tf_bytes_of(chunk, 0);
+        message->chunk_room = size;
+        message->size += size;
+        fill_chunk(message, rest);
+    }
     return TF_OK;
 }
 
@@ -151,10 +188,11 @@ static void destroy(struct tf_message *message)
     }
     size_t inside = message->size;
     if (message->chunks) {
-        for (size_t i = 0; i < message->publication.body_count; i++) {
-            inside -= message->chunks[i].length;
-            alloc->free(alloc->ctx, (void *)(uintptr_t)message->chunks[i].data,
-                        message->chunks[i].length);
+        size_t count = message->publication.body_count;
+        for (size_t i = 0; i < count; i++) {
+            size_t size = message->chunks[i].length + (i + 1 == count ? message->chunk_room : 0);
+            inside -= size;
+            alloc->free(alloc->ctx, (void *)(uintptr_t)message->chunks[i].data, size);
         }
         inside -= message->chunk_capacity * sizeof(*message->chunks);
         alloc->free(alloc->ctx, message->chunks,

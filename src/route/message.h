@@ -68,6 +68,7 @@ struct tf_message {
     size_t size;             /* of the allocation: what an account is charged */
     struct tf_bytes *chunks; /* the body's pieces when it came in runs; each allocated */
     size_t chunk_capacity;
+    size_t chunk_room; /* bytes that the last chunk has left; all others are full */
     _Atomic(struct tf_encoding *) encodings;
     atomic_uint refs;
 };
@@ -91,7 +92,10 @@ void tf_publication_release(struct tf_publication *publication);
  */
 struct tf_message *tf_message_new(const struct tf_envelope *envelope, const struct tf_alloc *alloc);
 
-/* Appends a copy of `run` to the body. TF_NO_MEMORY: nothing changed. */
+/*
+ * Appends a copy of `run` to the body; many short runs become few pieces. TF_NO_MEMORY: the body
+ * has not changed.
+ */
 TF_MUST_USE enum tf_err tf_message_append(struct tf_message *message, struct tf_bytes run);
 
 /* One count more. */

@@ -138,6 +138,7 @@ struct tf_binding {
     struct tf_queue *queue;
     struct tf_binding *match_next; /* during a publication: see tf_queue.match_first */
     struct tf_bind *bind;          /* that made it, while `awaited` is not empty; counted */
+    struct tf_bind *readers;       /* binds whose values are not all in the queue yet */
     uint64_t awaited; /* shards whose publications are not for it yet; bit n is shard n */
     struct tf_binding_options options;
 };

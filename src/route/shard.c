@@ -99,11 +99,14 @@ static void count_push(struct tf_shard *shard, enum tf_err err, struct tf_publis
 }
 
 static void push_one(struct tf_shard *shard, struct tf_publication *publication, unsigned from,
-                     const struct tf_binding *binding, struct tf_published *result)
+                     struct tf_binding *binding, struct tf_published *result)
 {
     const struct tf_binding_options *options = &binding->options;
     if (!wanted(binding, publication, from)) {
         return;
+    }
+    if (binding->readers && publication->envelope.retain) {
+        tf_bind_saw(shard, binding, publication, from);
     }
     struct tf_subscription_ids ids = {&options->subscription_id, options->subscription_id != 0};
     count_push(shard,
@@ -124,6 +127,9 @@ static void note_matches(const struct tf_route *route, const struct tf_publicati
         struct tf_queue *queue = binding->queue;
         if (!wanted(binding, publication, from)) {
             continue;
+        }
+        if (binding->readers && publication->envelope.retain) {
+            tf_bind_saw(queue->shard, binding, publication, from);
         }
         if (!queue->match_first) {
             queue->match_next = *list;

@@ -7,6 +7,8 @@
 #include "base/util.h"
 #include "route/table.h"
 
+#define BUDGET_BYTES 64u /* of an address, beyond which it counts as several */
+
 enum tf_err tf_values_init(struct tf_values *values, const struct tf_alloc *alloc,
                            struct tf_timers *timers, const struct tf_hash_key *key,
                            struct tf_value_limits limits, uint64_t seed)
@@ -155,7 +157,7 @@ const struct tf_value *tf_values_next(struct tf_values *values, struct tf_value_
     struct tf_bytes prefix = literal_prefix(cursor->filter);
     struct tf_tree_node *node = resume(values, cursor, prefix);
     struct tf_tree_node *seen = NULL;
-    for (; node && budget; node = tf_tree_next(node), budget--) {
+    for (; node && budget; node = tf_tree_next(node)) {
         struct tf_bytes address = node->key;
         if (address.length < prefix.length ||
             !tf_bytes_equal(prefix, tf_bytes_of(address.data, prefix.length))) {
@@ -166,6 +168,8 @@ const struct tf_value *tf_values_next(struct tf_values *values, struct tf_value_
         if (tf_filter_matches(cursor->filter, address)) {
             break;
         }
+        /* What is looked at are bytes: an address may have a thousand times more than another. */
+        budget -= TF_MIN(budget, 1 + address.length / BUDGET_BYTES);
     }
     if (!node) {
         cursor->end = true;

@@ -22,12 +22,16 @@ void tf_sim_client_init(struct tf_sim *sim, struct tf_sim_client *client, unsign
     client->number = number;
     client->next_id = (uint16_t)tf_sim_draw(sim, 1, 65535);
     snprintf(client->id, sizeof(client->id), "client-%u", number);
+    if (tf_sim_chance(sim, 1, 3)) {
+        tf_sim_machine_new(client);
+    }
 }
 
 void tf_sim_client_release(struct tf_sim_client *client)
 {
     free(client->in);
     free(client->out);
+    tf_sim_machine_free(client);
 }
 
 /* ---- output ---- */
@@ -70,15 +74,29 @@ static void put(struct tf_writer *writer, uint8_t id, uint32_t number)
 }
 
 /* The body of a message: its number, then letters that follow from it. */
-static uint8_t *make_body(const struct tf_sim_message *message)
+void tf_sim_client_body(const struct tf_sim_message *message, uint8_t *body)
 {
-    uint8_t *body = malloc(message->length + 9u);
-    tf_assert(body);
-    snprintf((char *)body, 9, "%08x", (unsigned)message->number);
+    char number[9];
+    snprintf(number, sizeof(number), "%08x", (unsigned)message->number);
+    memcpy(body, number, TF_MIN(message->length, 8u));
     for (uint32_t i = 8; i < message->length; i++) {
         body[i] = (uint8_t)('a' + (message->number + i) % 26);
     }
-    return body;
+}
+
+void tf_sim_client_tell_publish(struct tf_sim_client *client, const struct tf_sim_message *message,
+                                uint16_t packet_id, bool dup)
+{
+    tf_sim_tell(client->sim, &(struct tf_sim_event){.kind = TF_SIM_PUBLISH,
+                                                    .client = client->number,
+                                                    .message = message->number,
+                                                    .info = dup ? NULL : message,
+                                                    .topic = message->topic,
+                                                    .qos = message->qos,
+                                                    .retain = message->retain,
+                                                    .packet_id = packet_id,
+                                                    .dup = dup,
+                                                    .size = message->length});
 }
 
 static void send_publish(struct tf_sim_client *client, const struct tf_sim_message *message,
@@ -89,15 +107,17 @@ static void send_publish(struct tf_sim_client *client, const struct tf_sim_messa
     if (message->expiry_s != UINT32_MAX && client->connect.version == TF_MQTT_5) {
         put(&properties, TF_MQTT_MESSAGE_EXPIRY, message->expiry_s);
     }
-    uint8_t *body = make_body(message);
-    struct tf_mqtt_publish packet = {
-        .dup = dup,
-        .retain = message->retain,
-        .qos = message->qos,
-        .packet_id = packet_id,
-        .topic = tf_bytes_str(tf_sim_topics[message->topic]),
-        .properties = tf_bytes_of(memory, tf_writer_length(&properties)),
-        .payload = tf_bytes_of(body, message->length)};
+    uint8_t *body = malloc(message->length + 1u);
+    tf_assert(body);
+    tf_sim_client_body(message, body);
+    struct tf_mqtt_publish packet = {.dup = dup,
+                                     .retain = message->retain,
+                                     .qos = message->qos,
+                                     .packet_id = packet_id,
+                                     .topic = tf_bytes_str(tf_sim_topics[message->topic]),
+                                     .properties =
+                                         tf_bytes_of(memory, tf_writer_length(&properties)),
+                                     .payload = tf_bytes_of(body, message->length)};
     size_t size = tf_mqtt_publish_size(&packet, client->connect.version);
     uint8_t *out = malloc(size);
     struct tf_writer writer = tf_writer_of(out, size);
@@ -105,16 +125,7 @@ static void send_publish(struct tf_sim_client *client, const struct tf_sim_messa
     tf_sim_client_send(client, &writer);
     free(out);
     free(body);
-    tf_sim_tell(client->sim, &(struct tf_sim_event){.kind = TF_SIM_PUBLISH,
-                                                    .client = client->number,
-                                                    .message = message->number,
-                                                    .info = dup ? NULL : message,
-                                                    .topic = message->topic,
-                                                    .qos = message->qos,
-                                                    .retain = message->retain,
-                                                    .packet_id = packet_id,
-                                                    .dup = dup,
-                                                    .size = (uint32_t)size});
+    tf_sim_client_tell_publish(client, message, packet_id, dup);
 }
 
 /* A packet id that nothing of the client's uses. */
@@ -138,6 +149,9 @@ static uint16_t take_id(struct tf_sim_client *client)
 bool tf_sim_client_can_publish(const struct tf_sim_client *client)
 {
     unsigned most = TF_MIN(client->server_maximum, TF_SIM_IN_FLIGHT);
+    if (client->machine && !tf_sim_machine_ready(client)) {
+        return false;
+    }
     return client->outgoing_count < most && client->sim->message_count < TF_SIM_MESSAGES;
 }
 
@@ -150,6 +164,10 @@ void tf_sim_client_publish(struct tf_sim_client *client, struct tf_sim_message m
         message.expiry_s = UINT32_MAX;
     }
     sim->messages[message.number] = message;
+    if (client->machine) {
+        tf_sim_machine_publish(client, &sim->messages[message.number]);
+        return;
+    }
     if (message.qos) {
         packet_id = take_id(client);
         client->outgoing[client->outgoing_count++] =
@@ -201,18 +219,25 @@ void tf_sim_client_subscribe(struct tf_sim_client *client, struct tf_sim_event *
     if (filters[0].id) {
         put(&property, TF_MQTT_SUBSCRIPTION_ID, filters[0].id);
     }
-    struct tf_mqtt_subscribe packet = {
-        .packet_id = request->packet_id,
-        .properties = tf_bytes_of(properties, tf_writer_length(&property)),
-        .payload = tf_bytes_of(text, tf_writer_length(&payload))};
-    tf_mqtt_subscribe_write(&writer, &packet, version);
+    struct tf_mqtt_subscribe packet = {.packet_id = request->packet_id,
+                                       .properties =
+                                           tf_bytes_of(properties, tf_writer_length(&property)),
+                                       .payload = tf_bytes_of(text, tf_writer_length(&payload))};
+    if (client->machine &&
+        !tf_sim_machine_subscribe(client, request->packet_id, packet.payload, packet.properties)) {
+        request->packet_id = 0;
+        return;
+    }
     for (unsigned i = 0; i < count; i++) {
         filters[i].kind = TF_SIM_SUBSCRIBE;
         filters[i].client = client->number;
         filters[i].packet_id = request->packet_id;
         tf_sim_tell(client->sim, &filters[i]);
     }
-    tf_sim_client_send(client, &writer);
+    if (!client->machine) {
+        tf_mqtt_subscribe_write(&writer, &packet, version);
+        tf_sim_client_send(client, &writer);
+    }
 }
 
 void tf_sim_client_unsubscribe(struct tf_sim_client *client, const char *filter)
@@ -228,54 +253,58 @@ void tf_sim_client_unsubscribe(struct tf_sim_client *client, const char *filter)
     tf_write_bytes16(&payload, tf_bytes_str(filter));
     struct tf_mqtt_unsubscribe packet = {.packet_id = request->packet_id,
                                          .payload = tf_bytes_of(text, tf_writer_length(&payload))};
-    tf_mqtt_unsubscribe_write(&writer, &packet, client->connect.version);
+    if (client->machine && !tf_sim_machine_unsubscribe(client, request->packet_id, filter)) {
+        request->packet_id = 0;
+        return;
+    }
     tf_sim_tell(client->sim, &(struct tf_sim_event){.kind = TF_SIM_UNSUBSCRIBE,
                                                     .client = client->number,
                                                     .message = TF_SIM_NONE,
                                                     .packet_id = request->packet_id,
                                                     .filter = filter});
-    tf_sim_client_send(client, &writer);
+    if (!client->machine) {
+        tf_mqtt_unsubscribe_write(&writer, &packet, client->connect.version);
+        tf_sim_client_send(client, &writer);
+    }
 }
 
 /* ---- the connection ---- */
 
-static void write_connect(struct tf_sim_client *client, struct tf_writer *writer)
+void tf_sim_client_fill(const struct tf_sim_client *client, struct tf_sim_connect_parts *parts,
+                        bool limits)
 {
     const struct tf_sim_connect *c = &client->connect;
-    uint8_t memory[PROPERTIES_MAX], will_memory[PROPERTIES_MAX];
-    struct tf_writer properties = tf_writer_of(memory, sizeof(memory));
-    struct tf_writer will_properties = tf_writer_of(will_memory, sizeof(will_memory));
-    struct tf_mqtt_connect packet = {.version = c->version,
-                                     .clean_start = c->clean,
-                                     .keep_alive_s = c->keep_alive_s,
-                                     .client_id = tf_bytes_str(client->id)};
-    uint8_t *body = NULL;
-    if (c->expiry_s) {
+    struct tf_writer properties = tf_writer_of(parts->properties, sizeof(parts->properties));
+    struct tf_writer will_properties =
+        tf_writer_of(parts->will_properties, sizeof(parts->will_properties));
+    parts->packet = (struct tf_mqtt_connect){.version = c->version,
+                                             .clean_start = c->clean,
+                                             .keep_alive_s = c->keep_alive_s,
+                                             .client_id = tf_bytes_str(client->id)};
+    if (c->version == TF_MQTT_5 && c->expiry_s) {
         put(&properties, TF_MQTT_SESSION_EXPIRY, c->expiry_s);
     }
-    if (c->receive_maximum != UINT16_MAX) {
+    if (limits && c->receive_maximum != UINT16_MAX) {
         put(&properties, TF_MQTT_RECEIVE_MAXIMUM, c->receive_maximum);
     }
-    if (c->max_packet != UINT32_MAX) {
+    if (limits && c->max_packet != UINT32_MAX) {
         put(&properties, TF_MQTT_MAXIMUM_PACKET_SIZE, c->max_packet);
     }
-    packet.properties = tf_bytes_of(memory, tf_writer_length(&properties));
+    parts->packet.properties = tf_bytes_of(parts->properties, tf_writer_length(&properties));
     if (c->will != TF_SIM_NONE) {
         const struct tf_sim_message *will = &client->sim->messages[c->will];
-        body = make_body(will);
+        tf_sim_client_body(will, parts->will_body);
         if (c->will_delay_s) {
             put(&will_properties, TF_MQTT_WILL_DELAY, c->will_delay_s);
         }
-        packet.has_will = true;
-        packet.will = (struct tf_mqtt_will){
+        parts->packet.has_will = true;
+        parts->packet.will = (struct tf_mqtt_will){
             .topic = tf_bytes_str(tf_sim_topics[will->topic]),
-            .payload = tf_bytes_of(body, will->length),
-            .properties = tf_bytes_of(will_memory, tf_writer_length(&will_properties)),
+            .payload = tf_bytes_of(parts->will_body, will->length),
+            .properties = tf_bytes_of(parts->will_properties, tf_writer_length(&will_properties)),
             .qos = will->qos,
             .retain = will->retain};
     }
-    tf_mqtt_connect_write(writer, &packet);
-    free(body);
 }
 
 /* Forgets what a client must forget when it starts clean, or learns that its session is gone. */
@@ -284,6 +313,25 @@ static void forget(struct tf_sim_client *client)
     client->outgoing_count = 0;
     client->received_count = 0;
     client->no_state = true;
+    client->answer_count = 0;
+    if (client->machine) {
+        tf_sim_machine_forget(client);
+    }
+}
+
+/*
+ * The connection ends: answers go with it, for the server asks again. But a machine is asked once
+ * for the PUBREC of a message, on whatever connection it then goes out.
+ */
+static void keep_answers(struct tf_sim_client *client)
+{
+    unsigned kept = 0;
+    for (unsigned i = 0; client->machine && i < client->answer_count; i++) {
+        if (client->answers[i].type == TF_MQTT_PUBREC) {
+            client->answers[kept++] = client->answers[i];
+        }
+    }
+    client->answer_count = kept;
 }
 
 /* Notes until when the session is there if its connection ends now, or ended a little while ago. */
@@ -304,6 +352,7 @@ void tf_sim_client_connect(struct tf_sim_client *client, const struct tf_sim_con
     struct tf_sim *sim = client->sim;
     uint8_t memory[1000];
     struct tf_writer writer = tf_writer_of(memory, sizeof(memory));
+    struct tf_sim_connect_parts parts;
     tf_assert(!client->link);
     client->connect = *connect;
     client->connect.clean |= client->must_clean;
@@ -311,7 +360,7 @@ void tf_sim_client_connect(struct tf_sim_client *client, const struct tf_sim_con
     client->link = tf_sim_link_open(sim, client);
     client->state = TF_SIM_CONNECTING;
     client->in_length = client->out_length = 0;
-    client->answer_count = 0;
+    keep_answers(client);
     memset(client->requests, 0, sizeof(client->requests));
     client->server_maximum = 1;
     client->read_after = client->silent_until = 0;
@@ -323,19 +372,24 @@ void tf_sim_client_connect(struct tf_sim_client *client, const struct tf_sim_con
     const struct tf_sim_connect *c = &client->connect;
     tf_sim_trace(sim, "c%u opens link%u to shard %u", client->number, client->link->number,
                  client->link->shard);
-    tf_sim_tell(sim, &(struct tf_sim_event){
-                         .kind = TF_SIM_CONNECT,
-                         .client = client->number,
-                         .message = c->will,
-                         .info = c->will == TF_SIM_NONE ? NULL : &sim->messages[c->will],
-                         .version = c->version,
-                         .clean = c->clean,
-                         .expiry_s = expiry_of(c),
-                         .will_delay_s = c->will_delay_s,
-                         .keep_alive_s = c->keep_alive_s,
-                         .receive_maximum = c->receive_maximum,
-                         .max_packet = c->max_packet});
-    write_connect(client, &writer);
+    tf_sim_tell(
+        sim, &(struct tf_sim_event){.kind = TF_SIM_CONNECT,
+                                    .client = client->number,
+                                    .message = c->will,
+                                    .info = c->will == TF_SIM_NONE ? NULL : &sim->messages[c->will],
+                                    .version = c->version,
+                                    .clean = c->clean,
+                                    .expiry_s = expiry_of(c),
+                                    .will_delay_s = c->will_delay_s,
+                                    .keep_alive_s = c->keep_alive_s,
+                                    .receive_maximum = c->receive_maximum,
+                                    .max_packet = c->max_packet});
+    if (client->machine) {
+        tf_sim_machine_connect(client);
+        return;
+    }
+    tf_sim_client_fill(client, &parts, true);
+    tf_mqtt_connect_write(&writer, &parts.packet);
     tf_sim_client_send(client, &writer);
 }
 
@@ -347,6 +401,8 @@ void tf_sim_client_disconnect(struct tf_sim_client *client, uint8_t reason, uint
     if (client->connect.version != TF_MQTT_5) {
         reason = 0;
         expiry_s = client->connect.clean ? 0 : UINT32_MAX;
+    } else if (client->machine) {
+        expiry_s = client->connect.expiry_s; /* it sends no properties with DISCONNECT */
     } else if (expiry_s != client->connect.expiry_s) {
         put(&property, TF_MQTT_SESSION_EXPIRY, expiry_s);
     }
@@ -358,10 +414,14 @@ void tf_sim_client_disconnect(struct tf_sim_client *client, uint8_t reason, uint
                                                     .message = TF_SIM_NONE,
                                                     .reason = reason,
                                                     .expiry_s = expiry_s});
-    tf_sim_client_send(client, &writer);
+    if (client->machine) {
+        tf_sim_machine_disconnect(client, reason);
+    } else {
+        tf_sim_client_send(client, &writer);
+    }
     expect_until(client, expiry_s);
     client->state = TF_SIM_LEAVING;
-    client->answer_count = 0;
+    keep_answers(client);
 }
 
 void tf_sim_client_drop(struct tf_sim_client *client, bool told, bool graceful)
@@ -372,6 +432,9 @@ void tf_sim_client_drop(struct tf_sim_client *client, bool told, bool graceful)
         return;
     }
     client->link = NULL;
+    if (client->machine) {
+        tf_sim_machine_abandon(client);
+    }
     if (client->state == TF_SIM_ONLINE) {
         expect_until(client, expiry_of(&client->connect));
     } else if (client->state == TF_SIM_CONNECTING) {
@@ -380,7 +443,7 @@ void tf_sim_client_drop(struct tf_sim_client *client, bool told, bool graceful)
     }
     client->state = TF_SIM_OFFLINE;
     client->out_length = client->in_length = 0;
-    client->answer_count = 0;
+    keep_answers(client);
     link->client = NULL;
     if (told) {
         link->up.stalled_until = 0; /* whoever waits for nothing is told at once */
@@ -432,7 +495,7 @@ void tf_sim_client_resume(struct tf_sim_client *client)
 
 static tf_time ping_at(const struct tf_sim_client *client)
 {
-    if (client->state != TF_SIM_ONLINE || !client->connect.keep_alive_s) {
+    if (client->state != TF_SIM_ONLINE || !client->connect.keep_alive_s || client->machine) {
         return TF_TIME_NEVER;
     }
     tf_time at = client->last_sent + client->connect.keep_alive_s * TF_SECOND / 2;
@@ -447,11 +510,15 @@ tf_time tf_sim_client_next(const struct tf_sim_client *client)
     }
     tf_time at = TF_MAX(tf_sim_pipe_next(&link->down), client->read_after);
     at = TF_MIN(at, ping_at(client));
-    if (client->answer_count) {
+    if (client->answer_count && client->state == TF_SIM_ONLINE) {
         at = TF_MIN(at, TF_MAX(client->answers[0].due, client->silent_until));
     }
-    if (client->out_length && tf_sim_pipe_writable(&link->up)) {
+    bool output = client->machine ? tf_sim_machine_has_output(client) : client->out_length != 0;
+    if (output && tf_sim_pipe_writable(&link->up)) {
         at = TF_MIN(at, client->silent_until);
+    }
+    if (client->machine) {
+        at = TF_MIN(at, TF_MAX(tf_sim_machine_next(client), client->silent_until));
     }
     return at;
 }
@@ -462,6 +529,10 @@ static void answer(struct tf_sim_client *client)
     unsigned done = 0;
     while (done < client->answer_count && client->answers[done].due <= client->sim->now) {
         const struct tf_sim_answer *a = &client->answers[done++];
+        if (client->machine && !tf_sim_machine_answer(client, a)) {
+            done--;
+            break;
+        }
         uint8_t memory[8];
         struct tf_writer writer = tf_writer_of(memory, sizeof(memory));
         struct tf_mqtt_ack ack = {.type = a->type, .packet_id = a->packet_id};
@@ -473,18 +544,24 @@ static void answer(struct tf_sim_client *client)
                                                             .message = TF_SIM_NONE,
                                                             .packet_id = a->packet_id});
         }
-        tf_sim_client_send(client, &writer);
+        if (!client->machine) {
+            tf_sim_client_send(client, &writer);
+        }
     }
     client->answer_count -= done;
-    memmove(client->answers, client->answers + done, client->answer_count * sizeof(*client->answers));
+    memmove(client->answers, client->answers + done,
+            client->answer_count * sizeof(*client->answers));
 }
 
 void tf_sim_client_step(struct tf_sim_client *client)
 {
     struct tf_sim *sim = client->sim;
-    if (sim->now >= client->silent_until) {
+    if (client->link && client->machine && sim->now >= client->silent_until) {
+        tf_sim_machine_step(client);
+    }
+    if (client->link && sim->now >= client->silent_until) {
         flush(client);
-        if (client->state != TF_SIM_LEAVING) {
+        if (client->state == TF_SIM_ONLINE) {
             answer(client);
         }
         if (ping_at(client) <= sim->now) {
@@ -495,7 +572,8 @@ void tf_sim_client_step(struct tf_sim_client *client)
             tf_sim_client_send(client, &writer);
         }
     }
-    if (client->link && TF_MAX(tf_sim_pipe_next(&client->link->down), client->read_after) <= sim->now) {
+    if (client->link &&
+        TF_MAX(tf_sim_pipe_next(&client->link->down), client->read_after) <= sim->now) {
         tf_sim_client_input(client);
     }
 }
@@ -507,6 +585,7 @@ bool tf_sim_client_quiet(const struct tf_sim_client *client)
         asked |= client->requests[i].packet_id != 0;
     }
     return client->state == TF_SIM_OFFLINE ||
-           (client->state == TF_SIM_ONLINE && !client->outgoing_count && !client->answer_count &&
-            !client->received_count && !client->out_length && !asked);
+           (client->state == TF_SIM_ONLINE && (!client->machine || tf_sim_machine_quiet(client)) &&
+            !client->outgoing_count && !client->answer_count && !client->received_count &&
+            !client->out_length && !asked);
 }

@@ -44,7 +44,7 @@ static bool read_body(struct tf_bytes body, uint32_t *ret_number)
 }
 
 /* Puts an answer in line; they go out in the order of what they answer (MQTT 5.0 4.6). */
-static void answer_later(struct tf_sim_client *client, uint8_t type, uint16_t packet_id)
+void tf_sim_client_answer_later(struct tf_sim_client *client, uint8_t type, uint16_t packet_id)
 {
     struct tf_sim *sim = client->sim;
     tf_time due = sim->now;
@@ -68,8 +68,9 @@ static bool known_id(struct tf_sim_client *client, uint16_t packet_id, uint32_t 
     for (unsigned i = 0; i < client->received_count; i++) {
         if (client->received[i] == packet_id) {
             if (client->received_message[i] != message) {
-                tf_sim_fail(client->sim, "client %u got another message under QoS 2 id %u, which is "
-                                         "in use",
+                tf_sim_fail(client->sim,
+                            "client %u got another message under QoS 2 id %u, which is "
+                            "in use",
                             client->number, packet_id);
             }
             return true;
@@ -82,8 +83,8 @@ static bool known_id(struct tf_sim_client *client, uint16_t packet_id, uint32_t 
     return false;
 }
 
-static void on_publish(struct tf_sim_client *client, const struct tf_mqtt_publish *packet,
-                       size_t size)
+void tf_sim_client_on_publish(struct tf_sim_client *client, const struct tf_mqtt_publish *packet,
+                              size_t size)
 {
     struct tf_sim *sim = client->sim;
     struct tf_mqtt_property_cursor cursor = {packet->properties, 0};
@@ -110,16 +111,18 @@ static void on_publish(struct tf_sim_client *client, const struct tf_mqtt_publis
         tf_sim_fail(sim, "client %u got a body that nobody sent", client->number);
         return;
     }
-    event.repeat = packet->qos == 2 && known_id(client, packet->packet_id, event.message);
+    event.repeat =
+        packet->qos == 2 && !client->machine && known_id(client, packet->packet_id, event.message);
     sim->seen[TF_SIM_SERVER_RESENT] += packet->dup;
     sim->seen[TF_SIM_RETAINED_SEEN] += packet->retain;
     sim->seen[TF_SIM_OVERLAP_SEEN] += event.id_count > 1;
-    sim->seen[TF_SIM_WILL_SEEN] += event.message < sim->message_count &&
-                                   sim->messages[event.message].will;
+    sim->seen[TF_SIM_WILL_SEEN] +=
+        event.message < sim->message_count && sim->messages[event.message].will;
     tf_sim_tell(sim, &event);
     if (packet->qos) {
         sim->seen[TF_SIM_CREDIT_SPENT] += ++client->unsettled == client->connect.receive_maximum;
-        answer_later(client, packet->qos == 1 ? TF_MQTT_PUBACK : TF_MQTT_PUBREC, packet->packet_id);
+        tf_sim_client_answer_later(client, packet->qos == 1 ? TF_MQTT_PUBACK : TF_MQTT_PUBREC,
+                                   packet->packet_id);
     }
 }
 
@@ -138,7 +141,8 @@ static void on_ack(struct tf_sim_client *client, const struct tf_mqtt_ack *ack)
     for (unsigned i = 0; i < client->outgoing_count; i++) {
         struct tf_sim_outgoing *o = &client->outgoing[i];
         uint8_t qos = sim->messages[o->message].qos;
-        if (o->packet_id != ack->packet_id || !o->sent || (ack->type == TF_MQTT_PUBACK) != (qos == 1)) {
+        if (o->packet_id != ack->packet_id || !o->sent ||
+            (ack->type == TF_MQTT_PUBACK) != (qos == 1)) {
             continue;
         }
         if (ack->type == TF_MQTT_PUBCOMP) {
@@ -180,19 +184,18 @@ static void on_release(struct tf_sim_client *client, uint16_t packet_id)
             break;
         }
     }
-    answer_later(client, TF_MQTT_PUBCOMP, packet_id);
+    tf_sim_client_answer_later(client, TF_MQTT_PUBCOMP, packet_id);
 }
 
 /* SUBACK and UNSUBACK; `reasons` is empty for UNSUBACK of 3.1.1. */
-static void on_granted(struct tf_sim_client *client, uint8_t type, uint16_t packet_id,
-                       struct tf_bytes reasons)
+void tf_sim_client_on_granted(struct tf_sim_client *client, uint8_t type, uint16_t packet_id,
+                              struct tf_bytes reasons)
 {
     struct tf_sim *sim = client->sim;
     bool subscribed = type == TF_MQTT_SUBACK;
     for (unsigned i = 0; i < TF_COUNT(client->requests); i++) {
         struct tf_sim_request *request = &client->requests[i];
-        if (request->packet_id != packet_id ||
-            (request->type == TF_MQTT_SUBSCRIBE) != subscribed) {
+        if (request->packet_id != packet_id || (request->type == TF_MQTT_SUBSCRIBE) != subscribed) {
             continue;
         }
         if (reasons.length ? reasons.length != request->count : subscribed) {
@@ -215,7 +218,7 @@ static void on_granted(struct tf_sim_client *client, uint8_t type, uint16_t pack
                 packet_id);
 }
 
-static void on_connack(struct tf_sim_client *client, const struct tf_mqtt_connack *connack)
+void tf_sim_client_on_connack(struct tf_sim_client *client, const struct tf_mqtt_connack *connack)
 {
     struct tf_sim *sim = client->sim;
     if (client->state != TF_SIM_CONNECTING) {
@@ -228,7 +231,7 @@ static void on_connack(struct tf_sim_client *client, const struct tf_mqtt_connac
                                             .reason = connack->reason,
                                             .present = connack->session_present});
     if (connack->reason) {
-        tf_sim_fail(sim, "client %u was refused with 0x%02x", client->number, connack->reason);
+        tf_sim_blame(sim, "client %u was refused with 0x%02x", client->number, connack->reason);
         return;
     }
     if (connack->session_present && client->no_state) {
@@ -247,23 +250,30 @@ static void on_connack(struct tf_sim_client *client, const struct tf_mqtt_connac
         for (unsigned i = 0; i < client->outgoing_count; i++) {
             client->outgoing[i].sent = false;
         }
-        tf_sim_client_resume(client);
-    } else if (!client->connect.clean) {
-        sim->seen[TF_SIM_SESSION_EXPIRED] += client->had_session;
+        if (!client->machine) {
+            tf_sim_client_resume(client);
+        }
+    } else if (!client->connect.clean && !client->machine) {
         client->outgoing_count = client->received_count = 0;
     }
-    client->had_session = client->state_until != 0;
+    if (!connack->session_present) {
+        client->answer_count = 0;
+    }
+    if (!connack->session_present && !client->connect.clean) {
+        sim->seen[TF_SIM_SESSION_EXPIRED] += client->had_session;
+    }
+    client->had_session = true;
 }
 
 /* A DISCONNECT from the server must have a reason that the client knows of. */
-static void on_disconnect(struct tf_sim_client *client, uint8_t reason)
+void tf_sim_client_on_disconnect(struct tf_sim_client *client, uint8_t reason)
 {
     struct tf_sim *sim = client->sim;
     tf_sim_trace(sim, "c%u is told to go: 0x%02x", client->number, reason);
     if (reason == TF_MQTT_KEEP_ALIVE_TIMEOUT && (client->was_silent || client->link->harmed)) {
         sim->seen[TF_SIM_KEEP_ALIVE_ENDED]++;
     } else if (client->state != TF_SIM_LEAVING) {
-        tf_sim_fail(sim, "client %u was disconnected with 0x%02x, having done nothing wrong",
+        tf_sim_blame(sim, "client %u was disconnected with 0x%02x, having done nothing wrong",
                     client->number, reason);
     }
 }
@@ -284,13 +294,13 @@ static enum tf_err on_packet(struct tf_sim_client *client, const struct tf_mqtt_
     case TF_MQTT_CONNACK:
         err = tf_mqtt_connack_read(frame, version, &u.connack, ret_reason);
         if (!err) {
-            on_connack(client, &u.connack);
+            tf_sim_client_on_connack(client, &u.connack);
         }
         return err;
     case TF_MQTT_PUBLISH:
         err = tf_mqtt_publish_read(frame, version, &u.publish, ret_reason);
         if (!err) {
-            on_publish(client, &u.publish, frame->length);
+            tf_sim_client_on_publish(client, &u.publish, frame->length);
         }
         return err;
     case TF_MQTT_PUBACK:
@@ -308,13 +318,13 @@ static enum tf_err on_packet(struct tf_sim_client *client, const struct tf_mqtt_
     case TF_MQTT_UNSUBACK:
         err = tf_mqtt_suback_read(frame, version, &u.suback, ret_reason);
         if (!err) {
-            on_granted(client, frame->type, u.suback.packet_id, u.suback.reasons);
+            tf_sim_client_on_granted(client, frame->type, u.suback.packet_id, u.suback.reasons);
         }
         return err;
     case TF_MQTT_DISCONNECT:
         err = tf_mqtt_disconnect_read(frame, version, &u.disconnect, ret_reason);
         if (!err) {
-            on_disconnect(client, u.disconnect.reason);
+            tf_sim_client_on_disconnect(client, u.disconnect.reason);
         }
         return err;
     case TF_MQTT_PINGRESP:
@@ -360,9 +370,11 @@ static void on_end(struct tf_sim_client *client)
     struct tf_sim_link *link = client->link;
     bool leaving = client->state == TF_SIM_LEAVING;
     if (!leaving && !client->was_silent && !link->harmed) {
-        tf_sim_fail(client->sim, "client %u: the server closed the connection without a cause",
+        tf_sim_blame(client->sim, "client %u: the server closed the connection without a cause",
                     client->number);
-        return;
+        if (client->sim->failed) {
+            return;
+        }
     }
     if (client->was_silent && client->connect.version != TF_MQTT_5) {
         client->sim->seen[TF_SIM_KEEP_ALIVE_ENDED]++;
@@ -378,11 +390,15 @@ void tf_sim_client_input(struct tf_sim_client *client)
         client->in = realloc(client->in, client->in_capacity);
         tf_assert(client->in);
     }
-    size_t length = tf_sim_pipe_read(client->sim, &client->link->down, client->in + client->in_length,
-                                     READ_MOST, &end);
+    size_t length = tf_sim_pipe_read(client->sim, &client->link->down,
+                                     client->in + client->in_length, READ_MOST, &end);
     client->in_length += length;
     if (length) {
         client->last_heard = client->sim->now;
+    }
+    if (length && client->machine) {
+        tf_sim_machine_input(client);
+    } else if (length) {
         parse(client);
     }
     if (end && client->link && !client->sim->failed) {

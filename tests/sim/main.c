@@ -1,8 +1,9 @@
 /*
- * trefoil-sim: runs seeds and says which failed and how to repeat them. See docs/internals/simulator.md.
+ * trefoil-sim: runs seeds and says which failed and how to repeat them. See
+ * docs/internals/simulator.md.
  *
- *   trefoil-sim [--seed N | --seeds FIRST-LAST] [--seconds S] [--shards N] [--operations N] [--trace]
- *   trefoil-sim --self-test
+ *   trefoil-sim [--seed N | --seeds FIRST-LAST] [--seconds S] [--shards N] [--operations N]
+ * [--trace] trefoil-sim --self-test
  */
 #include "sim/sim.h"
 
@@ -47,7 +48,8 @@ static const char *const kind_names[TF_SIM_KINDS] = {
     [TF_SIM_LARGE_BODY] = "large body",
     [TF_SIM_HUGE_BODY] = "body in runs",
     [TF_SIM_PIPELINED] = "packets behind CONNECT",
-    [TF_SIM_CREDIT_SPENT] = "Receive Maximum reached"};
+    [TF_SIM_CREDIT_SPENT] = "Receive Maximum reached",
+    [TF_SIM_STARVED] = "allocation failed"};
 
 struct command {
     struct tf_sim_options options;
@@ -60,7 +62,7 @@ struct command {
 static int usage(void)
 {
     fputs("usage: trefoil-sim [--seed N | --seeds FIRST-LAST] [--seconds S] [--shards 1..3]\n"
-          "                   [--operations N] [--trace] | --self-test\n",
+          "                   [--operations N] [--starve N] [--trace] | --self-test\n",
           stderr);
     return 2;
 }
@@ -113,6 +115,8 @@ static bool read_command(int argc, char **argv, struct command *command)
             command->seconds = n;
         } else if (!strcmp(argv[i - 1], "--shards") && n >= 1 && n <= TF_SIM_SHARDS) {
             command->options.shards = (unsigned)n;
+        } else if (!strcmp(argv[i - 1], "--starve") && n >= 1 && n <= 1000000) {
+            command->options.starve = (unsigned)n;
         } else if (!strcmp(argv[i - 1], "--operations") && n >= 1 && n <= 100000) {
             command->options.operations = (unsigned)n;
         } else {
@@ -143,10 +147,13 @@ static bool run_seed(struct tf_sim *sim, const struct command *command, uint64_t
         }
     }
     if (!passed) {
-        printf("seed %llu failed %s\n  repeat it with: trefoil-sim --seed %llu --trace", seed + 0ull,
-               sim->failure, seed + 0ull);
+        printf("seed %llu failed %s\n  repeat it with: trefoil-sim --seed %llu --trace",
+               seed + 0ull, sim->failure, seed + 0ull);
         if (options.shards) {
             printf(" --shards %u", options.shards);
+        }
+        if (options.starve) {
+            printf(" --starve %u", options.starve);
         }
         if (options.operations) {
             printf(" --operations %u", options.operations);
@@ -190,7 +197,7 @@ int main(int argc, char **argv)
     bool missing = false;
     for (unsigned i = 0; command.range && i < TF_SIM_KINDS; i++) {
         printf("  %-34s %llu\n", kind_names[i], (unsigned long long)seen[i]);
-        missing |= seen[i] == 0;
+        missing |= seen[i] == 0 && (i != TF_SIM_STARVED || command.options.starve);
     }
     if (missing) {
         puts("some kind of fault never happened");

@@ -29,20 +29,35 @@ struct tf_sim_conn {
 
 /* ---- what the shard hands out ---- */
 
+/* The server's end of a link that it does not take, or takes no more. */
+static void close_link(struct tf_sim *sim, struct tf_sim_link *link)
+{
+    link->conn = NULL;
+    link->server_gone = true;
+    link->up.refused = true;
+    tf_sim_pipe_end(sim, &link->down);
+    tf_sim_link_unused(sim, link);
+}
+
 static void open_conn(struct tf_sim_node *node, struct tf_sim_link *link, struct tf_bytes input)
 {
+    struct tf_stream *stream = node->front->ops->open(node->front, 0, tf_bytes_str("simulated"));
+    tf_assert(stream || node->sim->memory.starving);
+    if (!stream) {
+        close_link(node->sim, link);
+        return;
+    }
     struct tf_sim_conn *conn = calloc(1, sizeof(*conn));
     tf_assert(conn);
     conn->owner = node;
     conn->link = link;
     conn->give_up_at = TF_TIME_NEVER;
-    conn->stream = node->front->ops->open(node->front, 0, tf_bytes_str("simulated"));
-    tf_assert(conn->stream); /* memory never runs out here */
-    conn->stream->transport = conn;
+    conn->stream = stream;
+    stream->transport = conn;
     link->conn = conn;
     tf_list_push_back(&node->conns, &conn->node);
     if (input.length) {
-        conn->stream->ops->input(conn->stream, input);
+        stream->ops->input(stream, input);
     }
 }
 
@@ -64,7 +79,7 @@ static void receive(void *ctx, const struct tf_mail *mail, unsigned from)
 static void expired(void *ctx, struct tf_timer *timer)
 {
     struct tf_sim_node *node = ctx;
-    (void)node->front->ops->timer(node->front, timer);
+    node->front->ops->timer(node->front, timer);
 }
 
 static struct tf_message *virtual_next(void *ctx, struct tf_bytes filter, struct tf_bytes last)
@@ -132,11 +147,7 @@ static void end_conn(struct tf_sim_conn *conn)
     conn->stream->ops->close(conn->stream);
     tf_list_remove(&conn->node);
     free(conn);
-    link->conn = NULL;
-    link->server_gone = true;
-    link->up.refused = true;
-    tf_sim_pipe_end(sim, &link->down);
-    tf_sim_link_unused(sim, link);
+    close_link(sim, link);
 }
 
 static struct tf_sim_conn *conn_of(struct tf_list_node *node)
@@ -166,8 +177,8 @@ static bool write_out(struct tf_sim_conn *conn, bool *ret_left)
             conn->stuck = written < spans[i].length;
         }
         if (done) {
-            tf_sim_trace(sim, "shard %u writes %zu to link%u", conn->owner->shard.config.number, done,
-                         conn->link->number);
+            tf_sim_trace(sim, "shard %u writes %zu to link%u", conn->owner->shard.config.number,
+                         done, conn->link->number);
             conn->stream->ops->sent(conn->stream, done);
         }
         if (conn->stuck) {
@@ -197,8 +208,13 @@ static void move_conn(struct tf_sim_conn *conn)
     node->sim->seen[TF_SIM_MOVED]++;
     struct tf_mail mail = {
         .type = MAIL_ADOPT, .object = data, .tag = length, .value = (uint64_t)(uintptr_t)link};
-    bool posted = tf_shard_post(&node->shard, to, &mail);
-    tf_assert(posted);
+    if (!tf_shard_post(&node->shard, to, &mail)) {
+        tf_assert(node->sim->memory.starving);
+        if (data) {
+            node->shard.config.alloc->free(node->shard.config.alloc->ctx, data, length);
+        }
+        close_link(node->sim, link);
+    }
 }
 
 static void serve(struct tf_sim_conn *conn)
@@ -304,8 +320,7 @@ tf_time tf_sim_node_next(struct tf_sim_node *node)
     struct tf_sim *sim = node->sim;
     tf_time at = tf_shard_deadline(&node->shard);
     struct tf_list_node *i;
-    if (node->mail || node->late || node->front->again ||
-        !tf_list_empty(&node->front->dirty)) {
+    if (node->mail || node->late || node->front->again || !tf_list_empty(&node->front->dirty)) {
         at = sim->now;
     }
     for (i = tf_list_first(&sim->links); i; i = tf_list_next(&sim->links, i)) {
@@ -384,15 +399,16 @@ void tf_sim_nodes_check_empty(struct tf_sim *sim)
         const struct tf_shard *shard = &sim->nodes[i].shard;
         const struct tf_front_counters *counters = &sim->nodes[i].front->counters;
         if (shard->queue_count || shard->queued_bytes || shard->queued_count ||
-            !tf_list_empty(&shard->tickets) || shard->bindings.count ||
-            shard->counters.tickets) {
-            tf_sim_fail(sim, "shard %u: %zu queues, %llu entries, %zu bindings, %llu tickets are left",
+            !tf_list_empty(&shard->tickets) || shard->bindings.count || shard->counters.tickets) {
+            tf_sim_fail(sim,
+                        "shard %u: %zu queues, %llu entries, %zu bindings, %llu tickets are left",
                         i, shard->queue_count, (unsigned long long)shard->queued_count,
                         shard->bindings.count, (unsigned long long)shard->counters.tickets);
         }
         if (counters->sessions || counters->connected || counters->subscriptions) {
-            tf_sim_fail(sim, "shard %u counts %llu sessions, %llu connected, %llu subscriptions: all "
-                             "have ended",
+            tf_sim_fail(sim,
+                        "shard %u counts %llu sessions, %llu connected, %llu subscriptions: all "
+                        "have ended",
                         i, (unsigned long long)counters->sessions,
                         (unsigned long long)counters->connected,
                         (unsigned long long)counters->subscriptions);

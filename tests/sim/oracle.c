@@ -1,6 +1,6 @@
 /*
- * The oracle: sessions, subscriptions, publications and wills as clients know them, and what is owed
- * when all is drained. See oracle.h; deliveries are judged in oracle_receive.c.
+ * The oracle: sessions, subscriptions, publications and wills as clients know them, and what is
+ * owed when all is drained. See oracle.h; deliveries are judged in oracle_receive.c.
  */
 #include "sim/oracle.h"
 
@@ -9,10 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct tf_sim_oracle *tf_sim_oracle_new(unsigned shards)
+struct tf_sim_oracle *tf_sim_oracle_new(void)
 {
     struct tf_sim_oracle *oracle = calloc(1, sizeof(*oracle));
-    (void)shards;
     tf_assert(oracle);
     for (unsigned i = 0; i < TF_SIM_CLIENTS; i++) {
         struct tf_sim_session *session = &oracle->sessions[i];
@@ -44,7 +43,8 @@ const char *tf_sim_oracle_failure(const struct tf_sim_oracle *oracle)
     return oracle->failed ? oracle->failure : NULL;
 }
 
-/* MQTT 5.0 4.7: level by level; `#` also matches the level above it; `$` is not matched by either. */
+/* MQTT 5.0 4.7: level by level; `#` also matches the level above it; `$` is not matched by either.
+ */
 bool tf_sim_matches(const char *filter, const char *topic)
 {
     if (topic[0] == '$' && (filter[0] == '#' || filter[0] == '+')) {
@@ -161,8 +161,8 @@ static void on_connack(struct tf_sim_oracle *oracle, const struct tf_sim_event *
         return;
     }
     bool must = !connect->clean && !session->may_lack && event->at < session->lacks_from;
-    bool must_not = connect->clean || !session->may_exist ||
-                    session->connect_sent > session->exists_to;
+    bool must_not =
+        connect->clean || !session->may_exist || session->connect_sent > session->exists_to;
     if ((must && !event->present) || (must_not && event->present)) {
         tf_sim_oracle_fail(oracle, "client %u: session present is %d, which is not true",
                            event->client, event->present);
@@ -180,7 +180,8 @@ static void on_connack(struct tf_sim_oracle *oracle, const struct tf_sim_event *
 }
 
 /* What becomes of the will of a connection that has ended. */
-static void end_will(struct tf_sim_oracle *oracle, const struct tf_sim_event *event, tf_time noticed)
+static void end_will(struct tf_sim_oracle *oracle, const struct tf_sim_event *event,
+                     tf_time noticed)
 {
     struct tf_sim_session *session = &oracle->sessions[event->client];
     if (!session->connect.info) {
@@ -216,9 +217,8 @@ static void on_lost(struct tf_sim_oracle *oracle, const struct tf_sim_event *eve
     }
     end_will(oracle, event, noticed);
     if (session->online) {
-        session->lacks_from = session->expiry_least
-                                  ? tf_time_add(session->proof, span(session->expiry_least))
-                                  : 0;
+        session->lacks_from =
+            session->expiry_least ? tf_time_add(session->proof, span(session->expiry_least)) : 0;
         session->exists_to = tf_time_add(noticed, span(session->expiry_most));
     } else { /* it may have been processed or not */
         session->lacks_from =
@@ -346,16 +346,22 @@ static void on_accepted(struct tf_sim_oracle *oracle, const struct tf_sim_event 
 void tf_sim_oracle_see(struct tf_sim_oracle *oracle, const struct tf_sim_event *event)
 {
     static void (*const handlers[])(struct tf_sim_oracle *, const struct tf_sim_event *) = {
-        [TF_SIM_CONNECT] = on_connect,         [TF_SIM_CONNACK] = on_connack,
-        [TF_SIM_SUBSCRIBE] = on_subscribe,     [TF_SIM_SUBACK] = on_suback,
-        [TF_SIM_UNSUBSCRIBE] = on_unsubscribe, [TF_SIM_UNSUBACK] = on_unsuback,
-        [TF_SIM_PUBLISH] = on_publish,         [TF_SIM_ACCEPTED] = on_accepted,
-        [TF_SIM_RECEIVE] = tf_sim_oracle_receive, [TF_SIM_DISCONNECT] = on_disconnect,
-        [TF_SIM_LOST] = on_lost,               [TF_SIM_READ_ALL] = tf_sim_oracle_read_all};
+        [TF_SIM_CONNECT] = on_connect,
+        [TF_SIM_CONNACK] = on_connack,
+        [TF_SIM_SUBSCRIBE] = on_subscribe,
+        [TF_SIM_SUBACK] = on_suback,
+        [TF_SIM_UNSUBSCRIBE] = on_unsubscribe,
+        [TF_SIM_UNSUBACK] = on_unsuback,
+        [TF_SIM_PUBLISH] = on_publish,
+        [TF_SIM_ACCEPTED] = on_accepted,
+        [TF_SIM_RECEIVE] = tf_sim_oracle_receive,
+        [TF_SIM_DISCONNECT] = on_disconnect,
+        [TF_SIM_LOST] = on_lost,
+        [TF_SIM_READ_ALL] = tf_sim_oracle_read_all};
     struct tf_sim_session *session = &oracle->sessions[event->client];
     if (event->kind == TF_SIM_SETTLE) {
         session->unsettled -= session->unsettled > 0;
-        } else {
+    } else {
         handlers[event->kind](oracle, event);
     }
 }
@@ -371,14 +377,13 @@ static tf_time taken(const struct tf_sim_record *record, tf_time now)
 }
 
 /* True if this subscription alone obliges the server to deliver. */
-static bool obliges(const struct tf_sim_oracle *oracle, unsigned client,
-                    const struct tf_sim_subscription *s, const struct tf_sim_record *record,
-                    tf_time at)
+static bool obliges(unsigned client, const struct tf_sim_subscription *s,
+                    const struct tf_sim_record *record, tf_time at)
 {
     return s->granted <= record->first_sent && s->qos && !s->unsubscribed &&
            (s->left == TF_TIME_NEVER || s->left > at) &&
            !(s->no_local && record->publisher == client) &&
-           tf_sim_matches(s->filter, tf_sim_topics[record->info.topic]) && oracle != NULL;
+           tf_sim_matches(s->filter, tf_sim_topics[record->info.topic]);
 }
 
 static void check_owed(struct tf_sim_oracle *oracle, const struct tf_sim_record *record, tf_time at)
@@ -390,13 +395,14 @@ static void check_owed(struct tf_sim_oracle *oracle, const struct tf_sim_record 
             continue;
         }
         for (unsigned i = 0; i < session->subscription_count; i++) {
-            owed |= obliges(oracle, client, &session->subscriptions[i], record, at);
+            owed |= obliges(client, &session->subscriptions[i], record, at);
         }
         bool came = record->seen[client].lineage == session->lineage &&
                     record->seen[client].first + record->seen[client].again > 0;
         if (owed && !came) {
-            tf_sim_oracle_fail(oracle, "m%u (QoS %u, %s%s) of client %u was accepted and never came "
-                                       "to client %u, which was subscribed",
+            tf_sim_oracle_fail(oracle,
+                               "m%u (QoS %u, %s%s) of client %u was accepted and never came "
+                               "to client %u, which was subscribed",
                                record->info.number, record->info.qos,
                                tf_sim_topics[record->info.topic], record->will ? ", a will" : "",
                                record->publisher, client);

@@ -20,15 +20,15 @@ struct tf_sim_subscription {
     uint16_t packet_id;
     uint8_t qos, handling;
     bool no_local, as_published;
-    bool unsubscribed; /* else it was replaced by a newer one */
+    bool unsubscribed;     /* else it was replaced by a newer one */
     tf_time sent, granted; /* TF_TIME_NEVER: no SUBACK */
     tf_time left;          /* UNSUBSCRIBE, or a newer SUBSCRIBE, was sent */
     tf_time gone;          /* and answered */
 };
 
 struct tf_sim_session {
-    uint32_t lineage;  /* counts sessions under this client id */
-    bool online;       /* CONNACK was seen, and no end since */
+    uint32_t lineage; /* counts sessions under this client id */
+    bool online;      /* CONNACK was seen, and no end since */
     bool connecting;
     bool may_exist, may_lack;
     tf_time lacks_from, exists_to; /* bounds of its expiry while it is away */
@@ -48,7 +48,13 @@ struct tf_sim_session {
     uint32_t last[TF_SIM_CLIENTS][TF_SIM_TOPICS][3][3];
 };
 
-enum tf_sim_will { TF_SIM_WILL_NONE, TF_SIM_WILL_ALIVE, TF_SIM_WILL_MAY, TF_SIM_WILL_NEVER, TF_SIM_WILL_DUE };
+enum tf_sim_will {
+    TF_SIM_WILL_NONE,
+    TF_SIM_WILL_ALIVE,
+    TF_SIM_WILL_MAY,
+    TF_SIM_WILL_NEVER,
+    TF_SIM_WILL_DUE
+};
 
 struct tf_sim_record {
     struct tf_sim_message info;

@@ -84,7 +84,8 @@ static struct bearing weigh(const struct tf_sim_oracle *oracle, unsigned client,
     return sum;
 }
 
-/* Subscription identifiers: only of subscriptions that may have matched, and all of those that did. */
+/* Subscription identifiers: only of subscriptions that may have matched, and all of those that did.
+ */
 static void check_ids(struct tf_sim_oracle *oracle, const struct tf_sim_event *e,
                       const struct tf_sim_record *record, bool live)
 {
@@ -98,8 +99,9 @@ static void check_ids(struct tf_sim_oracle *oracle, const struct tf_sim_event *e
                     (may_live(oracle, e->client, s, record) || may_shape(s, record));
         }
         if (!found) {
-            tf_sim_oracle_fail(oracle, "client %u got m%u with subscription identifier %u, which is "
-                                       "not of a subscription that matches",
+            tf_sim_oracle_fail(oracle,
+                               "client %u got m%u with subscription identifier %u, which is "
+                               "not of a subscription that matches",
                                e->client, e->message, e->ids[i]);
         }
     }
@@ -177,7 +179,8 @@ static void check_expiry(struct tf_sim_oracle *oracle, const struct tf_sim_event
     }
 }
 
-static void check_dup(struct tf_sim_oracle *oracle, const struct tf_sim_event *e, tf_time first_sent)
+static void check_dup(struct tf_sim_oracle *oracle, const struct tf_sim_event *e,
+                      tf_time first_sent)
 {
     const struct tf_sim_session *session = &oracle->sessions[e->client];
     /* until CONNACK the server may have sent it to the connection before */
@@ -186,7 +189,8 @@ static void check_dup(struct tf_sim_oracle *oracle, const struct tf_sim_event *e
                            e->client);
     }
     if (e->repeat && !e->dup) {
-        tf_sim_oracle_fail(oracle, "client %u got m%u again, not marked DUP", e->client, e->message);
+        tf_sim_oracle_fail(oracle, "client %u got m%u again, not marked DUP", e->client,
+                           e->message);
     }
 }
 
@@ -203,8 +207,8 @@ static void receive_empty(struct tf_sim_oracle *oracle, const struct tf_sim_even
             }
         }
     }
-    tf_sim_oracle_fail(oracle, "client %u got an empty message on %s that nobody sent it", e->client,
-                       tf_sim_topics[e->topic]);
+    tf_sim_oracle_fail(oracle, "client %u got an empty message on %s that nobody sent it",
+                       e->client, tf_sim_topics[e->topic]);
 }
 
 static void check_flags(struct tf_sim_oracle *oracle, const struct tf_sim_event *e,
@@ -319,7 +323,8 @@ static bool superseded(const struct tf_sim_oracle *oracle, const struct tf_sim_r
     return false;
 }
 
-/* True if there may be no value: none was accepted, or the last one may be a clearing or expired. */
+/* True if there may be no value: none was accepted, or the last one may be a clearing or expired.
+ */
 static bool may_be_none(const struct tf_sim_oracle *oracle, unsigned topic)
 {
     bool accepted = false;
@@ -349,7 +354,8 @@ void tf_sim_oracle_read_all(struct tf_sim_oracle *oracle, const struct tf_sim_ev
             tf_sim_oracle_fail(oracle, "%s has no retained message: one was accepted last",
                                tf_sim_topics[topic]);
         } else if (value != TF_SIM_NONE && superseded(oracle, &oracle->records[value])) {
-            tf_sim_oracle_fail(oracle, "the retained message of %s is m%u: a later one was accepted",
+            tf_sim_oracle_fail(oracle,
+                               "the retained message of %s is m%u: a later one was accepted",
                                tf_sim_topics[topic], value);
         }
     }

@@ -12,15 +12,14 @@
 
 #define STEPS_MOST 3000000u
 
-const char *const tf_sim_topics[] = {"a",    "a/b", "a/b/c",      "b/x",
-                                     "b/y",  "/",   "c//d",       "$private/a",
-                                     "d/e/f/g/h/i/j/k", "a/\xc3\xa4"};
+const char *const tf_sim_topics[] = {
+    "a", "a/b", "a/b/c", "b/x", "b/y", "/", "c//d", "$private/a", "d/e/f/g/h/i/j/k", "a/\xc3\xa4"};
 const unsigned tf_sim_topic_count = TF_COUNT(tf_sim_topics);
 
-static const char *const filters[] = {"#",     "a/#",  "a/+", "+/b",   "a/b", "a",          "b/+",
-                                      "b/x",   "+/+",  "+",   "/",     "/#",  "c/+/d",      "+/#",
-                                      "a/b/c", "b/#",  "c/#", "+/+/+", "b/y", "$private/#", "$private/a",
-                                      "+/x",   "d/+/f/#", "a/\xc3\xa4"};
+static const char *const filters[] = {
+    "#",   "a/#",   "a/+", "+/b",        "a/b",        "a",   "b/+",     "b/x",
+    "+/+", "+",     "/",   "/#",         "c/+/d",      "+/#", "a/b/c",   "b/#",
+    "c/#", "+/+/+", "b/y", "$private/#", "$private/a", "+/x", "d/+/f/#", "a/\xc3\xa4"};
 
 static const uint32_t expiries[] = {0, 5, 60, 600, 86400, UINT32_MAX};
 static const uint16_t keep_alives[] = {0, 0, 10, 30, 60};
@@ -84,7 +83,8 @@ static struct tf_sim_message draw_message(struct tf_sim *sim)
                                      .qos = (uint8_t)tf_sim_draw(sim, 0, 2),
                                      .retain = tf_sim_chance(sim, 1, 6)};
     if (tf_sim_chance(sim, 1, 2)) {
-        message.topic = (uint8_t)tf_sim_draw(sim, 0, 2); /* enough of one for order to mean something */
+        message.topic =
+            (uint8_t)tf_sim_draw(sim, 0, 2); /* enough of one for order to mean something */
     }
     if (tf_sim_chance(sim, 1, 14)) {
         message.length = (uint32_t)tf_sim_draw(sim, 1000, 5000);
@@ -141,7 +141,7 @@ static void connect(struct tf_sim_client *client)
 {
     struct tf_sim *sim = client->sim;
     bool five = !tf_sim_chance(sim, 1, 3);
-    if (client->outgoing_count) {
+    if (client->outgoing_count || (client->machine && tf_sim_machine_busy(client))) {
         five = client->connect.version == TF_MQTT_5; /* else what is resent would lose properties */
     }
     struct tf_sim_connect c = {.version = five ? TF_MQTT_5 : TF_MQTT_3_1_1,
@@ -168,7 +168,7 @@ static void connect(struct tf_sim_client *client)
         c.will_delay_s = five && tf_sim_chance(sim, 1, 2) ? (uint32_t)tf_sim_draw(sim, 1, 10) : 0;
     }
     tf_sim_client_connect(client, &c);
-    if (client->connect.clean && tf_sim_chance(sim, 1, 3)) {
+    if (client->connect.clean && !client->machine && tf_sim_chance(sim, 1, 3)) {
         sim->seen[TF_SIM_PIPELINED]++;
         subscribe(client);
         publish(client, 1);
@@ -216,7 +216,8 @@ static void leave(struct tf_sim_client *client)
     }
     sim->seen[TF_SIM_GOODBYE_WITH_WILL] += will && client->connect.will != TF_SIM_NONE;
     sim->seen[TF_SIM_WILL_CANCELLED] += !will && client->connect.will != TF_SIM_NONE;
-    tf_sim_client_disconnect(client, will ? TF_MQTT_DISCONNECT_WITH_WILL : TF_MQTT_SUCCESS, expiry_s);
+    tf_sim_client_disconnect(client, will ? TF_MQTT_DISCONNECT_WITH_WILL : TF_MQTT_SUCCESS,
+                             expiry_s);
 }
 
 /* What befalls the link of a client. */
@@ -323,9 +324,12 @@ static bool all_quiet(struct tf_sim *sim)
 {
     for (unsigned i = 0; i + 1 < sim->client_count; i++) {
         if (!tf_sim_client_quiet(&sim->clients[i])) {
-            tf_sim_fail(sim, "client %u still waits for something, though all is calm: %u of its "
-                             "PUBLISHes, state %d",
-                        i, sim->clients[i].outgoing_count, sim->clients[i].state);
+            const struct tf_sim_client *c = &sim->clients[i];
+            tf_sim_fail(sim,
+                        "client %u still waits for something, though all is calm: state %d, %u of "
+                        "its PUBLISHes, %u answers due, %u QoS 2 ids, %zu bytes out%s",
+                        i, c->state, c->outgoing_count, c->answer_count, c->received_count,
+                        c->out_length, c->machine ? ", on the client machine" : "");
             return false;
         }
     }
@@ -367,6 +371,16 @@ static bool rest(struct tf_sim *sim)
     return !sim->failed;
 }
 
+/* After a run without enough memory some clients wait for what was never done. */
+static void drop_all(struct tf_sim *sim)
+{
+    for (unsigned i = 0; i < sim->client_count; i++) {
+        tf_sim_client_drop(&sim->clients[i], true, false);
+        sim->clients[i].must_clean = true;
+    }
+    run_for(sim, 15 * TF_SECOND);
+}
+
 static void read_retained(struct tf_sim *sim)
 {
     struct tf_sim_client *reader = &sim->clients[sim->client_count - 1];
@@ -389,8 +403,9 @@ static void read_retained(struct tf_sim *sim)
         tf_sim_fail(sim, "a new client's subscriptions are not answered");
         return;
     }
-    tf_sim_tell(sim, &(struct tf_sim_event){
-                         .kind = TF_SIM_READ_ALL, .client = reader->number, .message = TF_SIM_NONE});
+    tf_sim_tell(sim, &(struct tf_sim_event){.kind = TF_SIM_READ_ALL,
+                                            .client = reader->number,
+                                            .message = TF_SIM_NONE});
 }
 
 /* Every client comes with a clean start and leaves: no session outlives that. */
@@ -464,9 +479,10 @@ bool tf_sim_run(struct tf_sim *sim, const struct tf_sim_options *options, uint64
     sim->seen = seen;
     sim->hash = UINT64_C(0xcbf29ce484222325);
     tf_random_init(&sim->random, options->seed);
-    sim->oracle = tf_sim_oracle_new(TF_SIM_CLIENTS);
+    sim->oracle = tf_sim_oracle_new();
     bool started = start(sim);
     tf_assert(started);
+    sim->memory.starving = options->starve != 0;
     unsigned operations = (unsigned)tf_sim_draw(sim, 200, 320);
     operations = options->operations ? options->operations : operations;
     while (operations-- && !sim->failed) {
@@ -475,8 +491,14 @@ bool tf_sim_run(struct tf_sim *sim, const struct tf_sim_options *options, uint64
         operate(sim);
     }
     no_more_faults(sim);
-    if (!sim->failed && rest(sim)) {
+    sim->memory.starving = false;
+    if (options->starve) {
+        run_for(sim, 15 * TF_SECOND);
+        drop_all(sim);
+    } else if (!sim->failed && rest(sim)) {
         read_retained(sim);
+    }
+    if (!sim->failed) {
         end_sessions(sim);
         if (!sim->failed) {
             tf_sim_nodes_check_empty(sim);

@@ -1,16 +1,16 @@
 /*
- * The simulator: shards, MQTT clients and the network between them, in one process, on virtual time,
- * from a seed.
+ * The simulator: shards, MQTT clients and the network between them, in one process, on virtual
+ * time, from a seed.
  *
- *   main.c      seeds, counters, the closing line          scenario.c  what happens, and when: one run
- *   client.c    MQTT clients of their own on the codec     client_receive.c  what they make of input
- *   network.c   links that delay, split, stall and cut     node.c      a shard with its front
- *   trace.c     trace, failures, memory that is counted    oracle*.c   what must hold of what clients saw
- *   oracle_test.c  hand-made traces that the oracle must reject, and some it must not
+ *   main.c      seeds, counters, the closing line          scenario.c  what happens, and when: one
+ * run client.c    MQTT clients of their own on the codec     client_receive.c  what they make of
+ * input network.c   links that delay, split, stall and cut     node.c      a shard with its front
+ *   trace.c     trace, failures, memory that is counted    oracle*.c   what must hold of what
+ * clients saw oracle_test.c  hand-made traces that the oracle must reject, and some it must not
  *
- * Everything that is drawn comes from one random sequence, and nothing reads a clock, so a seed names
- * a run: the trace is hashed, and the same seed must give the same hash. The oracle never looks into
- * the broker; node.c does, after every turn, but only to call its check functions.
+ * Everything that is drawn comes from one random sequence, and nothing reads a clock, so a seed
+ * names a run: the trace is hashed, and the same seed must give the same hash. The oracle never
+ * looks into the broker; node.c does, after every turn, but only to call its check functions.
  */
 #ifndef TF_SIM_SIM_H
 #define TF_SIM_SIM_H
@@ -73,6 +73,7 @@ enum tf_sim_kind {
     TF_SIM_HUGE_BODY,
     TF_SIM_PIPELINED, /* packets behind CONNECT before its answer */
     TF_SIM_CREDIT_SPENT,
+    TF_SIM_STARVED, /* only in runs that are asked for it */
     TF_SIM_KINDS
 };
 
@@ -90,8 +91,8 @@ struct tf_sim_message {
 };
 
 enum tf_sim_event_kind {
-    TF_SIM_CONNECT = 1, /* sent: clean, expiry_s, keep_alive_s, receive_maximum, max_packet, version,
-                           info: the will, will_delay_s */
+    TF_SIM_CONNECT = 1, /* sent: clean, expiry_s, keep_alive_s, receive_maximum, max_packet,
+                           version, info: the will, will_delay_s */
     TF_SIM_CONNACK,     /* reason, present */
     TF_SIM_SUBSCRIBE,   /* one filter of a SUBSCRIBE: packet_id, filter, options */
     TF_SIM_SUBACK,      /* its answer: packet_id, filter, reason */
@@ -102,9 +103,9 @@ enum tf_sim_event_kind {
     TF_SIM_RECEIVE,     /* a PUBLISH came: all of it; `repeat`: of a QoS 2 id that is known */
     TF_SIM_SETTLE,      /* PUBACK or PUBCOMP was sent: gives credit back */
     TF_SIM_DISCONNECT,  /* sent: reason, expiry_s */
-    TF_SIM_LOST,        /* the connection is over: `told` if the server hears of it, `graceful` if the
-                           server closed it after a goodbye, nothing having happened on the way */
-    TF_SIM_READ_ALL     /* the reader of retained messages has got all there are */
+    TF_SIM_LOST,    /* the connection is over: `told` if the server hears of it, `graceful` if the
+                       server closed it after a goodbye, nothing having happened on the way */
+    TF_SIM_READ_ALL /* the reader of retained messages has got all there are */
 };
 
 struct tf_sim_event {
@@ -150,7 +151,7 @@ struct tf_sim_link {
     struct tf_sim_client *client; /* NULL: has gone */
     struct tf_sim_conn *conn;     /* the server's end; NULL: not accepted yet, or gone */
     unsigned number;
-    unsigned shard;        /* that accepts it */
+    unsigned shard; /* that accepts it */
     bool accepted;
     bool server_gone;
     bool harmed; /* stalled or cut: its end proves nothing */
@@ -238,8 +239,15 @@ struct tf_sim_connect {
     uint32_t will_delay_s;
 };
 
+/* CONNECT, and what its views view. */
+struct tf_sim_connect_parts {
+    struct tf_mqtt_connect packet;
+    uint8_t properties[64], will_properties[64], will_body[512];
+};
+
 struct tf_sim_client {
     struct tf_sim *sim;
+    struct tf_sim_machine *machine; /* the library's; NULL: this client speaks for itself */
     unsigned number;
     char id[16];
     enum tf_sim_state state;
@@ -259,10 +267,10 @@ struct tf_sim_client {
     tf_time last_sent;
     tf_time read_after, silent_until; /* slow, silent */
     tf_time last_heard;
-    tf_time state_until; /* the server keeps the session until then at least */
+    tf_time state_until;   /* the server keeps the session until then at least */
     tf_time connect_after; /* a CONNECT without an answer is under way no more */
-    bool no_state;       /* has forgotten its session: must not resume one (MQTT 5.0 3.2.2.1.1) */
-    bool must_clean;     /* a clean start was tried and not answered */
+    bool no_state;         /* has forgotten its session: must not resume one (MQTT 5.0 3.2.2.1.1) */
+    bool must_clean;       /* a clean start was tried and not answered */
     bool was_silent;
     bool had_session;
     unsigned unsettled; /* deliveries of this connection that credit is spent on */
@@ -288,9 +296,49 @@ void tf_sim_client_send(struct tf_sim_client *client, const struct tf_writer *wr
 void tf_sim_client_resume(struct tf_sim_client *client);
 void tf_sim_client_input(struct tf_sim_client *client);
 
+void tf_sim_client_fill(const struct tf_sim_client *client, struct tf_sim_connect_parts *parts,
+                        bool limits);
+void tf_sim_client_body(const struct tf_sim_message *message, uint8_t *body);
+void tf_sim_client_tell_publish(struct tf_sim_client *client, const struct tf_sim_message *message,
+                                uint16_t packet_id, bool dup);
+void tf_sim_client_answer_later(struct tf_sim_client *client, uint8_t type, uint16_t packet_id);
+void tf_sim_client_on_publish(struct tf_sim_client *client, const struct tf_mqtt_publish *packet,
+                              size_t size);
+void tf_sim_client_on_granted(struct tf_sim_client *client, uint8_t type, uint16_t packet_id,
+                              struct tf_bytes reasons);
+void tf_sim_client_on_connack(struct tf_sim_client *client, const struct tf_mqtt_connack *connack);
+void tf_sim_client_on_disconnect(struct tf_sim_client *client, uint8_t reason);
+
+/* ---- client_machine.c: a client on the library's client machine ---- */
+
+void tf_sim_machine_new(struct tf_sim_client *client);
+void tf_sim_machine_free(struct tf_sim_client *client);
+void tf_sim_machine_connect(struct tf_sim_client *client);
+/* Its session is no more. */
+void tf_sim_machine_forget(struct tf_sim_client *client);
+/* The connection is no more. */
+void tf_sim_machine_abandon(struct tf_sim_client *client);
+/* True if it takes a PUBLISH now. */
+bool tf_sim_machine_ready(const struct tf_sim_client *client);
+void tf_sim_machine_publish(struct tf_sim_client *client, const struct tf_sim_message *message);
+/* False: not now. */
+bool tf_sim_machine_subscribe(struct tf_sim_client *client, uint16_t handle,
+                              struct tf_bytes payload, struct tf_bytes properties);
+bool tf_sim_machine_unsubscribe(struct tf_sim_client *client, uint16_t handle, const char *filter);
+void tf_sim_machine_disconnect(struct tf_sim_client *client, uint8_t reason);
+/* False: not now. */
+bool tf_sim_machine_answer(struct tf_sim_client *client, const struct tf_sim_answer *answer);
+bool tf_sim_machine_has_output(const struct tf_sim_client *client);
+tf_time tf_sim_machine_next(const struct tf_sim_client *client);
+void tf_sim_machine_step(struct tf_sim_client *client);
+void tf_sim_machine_input(struct tf_sim_client *client);
+bool tf_sim_machine_quiet(const struct tf_sim_client *client);
+/* True if a PUBLISH of its is not answered to the end. */
+bool tf_sim_machine_busy(const struct tf_sim_client *client);
+
 /* ---- oracle.c ---- */
 
-struct tf_sim_oracle *tf_sim_oracle_new(unsigned shards);
+struct tf_sim_oracle *tf_sim_oracle_new(void);
 void tf_sim_oracle_free(struct tf_sim_oracle *oracle);
 /* Takes note of what a client did or saw. What it finds wrong is in tf_sim_oracle_failure. */
 void tf_sim_oracle_see(struct tf_sim_oracle *oracle, const struct tf_sim_event *event);
@@ -308,6 +356,8 @@ struct tf_sim_memory {
     struct tf_alloc alloc;
     struct tf_sim *sim;
     size_t blocks, bytes;
+    struct tf_random random; /* which allocation fails */
+    bool starving;
     uint8_t fill; /* what fresh memory holds */
 };
 
@@ -315,6 +365,7 @@ struct tf_sim_options {
     uint64_t seed;
     unsigned shards;     /* 0: drawn */
     unsigned operations; /* 0: drawn */
+    unsigned starve; /* one allocation in so many fails while there are faults; 0: none */
     uint8_t fill;
     bool trace;
 };
@@ -347,7 +398,10 @@ struct tf_sim {
 bool tf_sim_run(struct tf_sim *sim, const struct tf_sim_options *options, uint64_t *seen);
 
 void tf_sim_memory_init(struct tf_sim *sim);
-void tf_sim_trace(struct tf_sim *sim, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void tf_sim_trace(struct tf_sim *sim, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+/* What clients find wrong is no failure in a run without enough memory: anything may be refused. */
+void tf_sim_blame(struct tf_sim *sim, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void tf_sim_fail(struct tf_sim *sim, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Tells the oracle and the trace what a client did or saw. */
 void tf_sim_tell(struct tf_sim *sim, struct tf_sim_event *event);

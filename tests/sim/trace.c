@@ -33,35 +33,53 @@ void tf_sim_trace(struct tf_sim *sim, const char *format, ...)
     }
 }
 
-void tf_sim_fail(struct tf_sim *sim, const char *format, ...)
+static void fail(struct tf_sim *sim, const char *format, va_list arguments)
 {
-    va_list arguments;
     if (sim->failed) {
         return;
     }
     sim->failed = true;
-    int length = snprintf(sim->failure, sizeof(sim->failure), "at %llu us: ",
-                          (unsigned long long)sim->now);
-    va_start(arguments, format);
+    int length = snprintf(sim->failure, sizeof(sim->failure),
+                          "at %llu us: ", (unsigned long long)sim->now);
     vsnprintf(sim->failure + length, sizeof(sim->failure) - (size_t)length, format, arguments);
-    va_end(arguments);
     tf_sim_trace(sim, "FAILED %s", sim->failure);
 }
 
+void tf_sim_fail(struct tf_sim *sim, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    fail(sim, format, arguments);
+    va_end(arguments);
+}
+
+void tf_sim_blame(struct tf_sim *sim, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    if (!sim->options.starve) {
+        fail(sim, format, arguments);
+    }
+    va_end(arguments);
+}
+
 static const char *const kinds[] = {
-    "",          "connect",  "connack", "subscribe", "suback",     "unsubscribe", "unsuback",
-    "publish",   "accepted", "receive", "settle",    "disconnect", "lost",        "read-all"};
+    "",        "connect",  "connack", "subscribe", "suback",     "unsubscribe", "unsuback",
+    "publish", "accepted", "receive", "settle",    "disconnect", "lost",        "read-all"};
 
 void tf_sim_tell(struct tf_sim *sim, struct tf_sim_event *event)
 {
     const struct tf_sim_event *e = event;
     event->at = sim->now;
-    tf_sim_trace(sim, "c%u %s m%d id%u %s t%u q%u r%u code%02x%s%s%s%s%s%s%s exp%u size%u", e->client,
-                 kinds[e->kind], (int)e->message, e->packet_id, e->filter ? e->filter : "", e->topic,
-                 e->qos, e->retain, e->reason, e->dup ? " dup" : "", e->repeat ? " repeat" : "",
-                 e->present ? " present" : "", e->clean ? " clean" : "", e->told ? " told" : "",
-                 e->graceful ? " graceful" : "", e->info && e->info->will ? " will" : "",
-                 e->expiry_s, e->size);
+    tf_sim_trace(sim, "c%u %s m%d id%u %s t%u q%u r%u code%02x%s%s%s%s%s%s%s exp%u size%u",
+                 e->client, kinds[e->kind], (int)e->message, e->packet_id,
+                 e->filter ? e->filter : "", e->topic, e->qos, e->retain, e->reason,
+                 e->dup ? " dup" : "", e->repeat ? " repeat" : "", e->present ? " present" : "",
+                 e->clean ? " clean" : "", e->told ? " told" : "", e->graceful ? " graceful" : "",
+                 e->info && e->info->will ? " will" : "", e->expiry_s, e->size);
+    if (sim->options.starve) {
+        return; /* whatever may have been refused */
+    }
     tf_sim_oracle_see(sim->oracle, event);
     const char *failure = tf_sim_oracle_failure(sim->oracle);
     if (failure) {
@@ -72,6 +90,10 @@ void tf_sim_tell(struct tf_sim *sim, struct tf_sim_event *event)
 static void *memory_alloc(void *ctx, size_t size)
 {
     struct tf_sim_memory *memory = ctx;
+    if (memory->starving && tf_random_chance(&memory->random, 1, memory->sim->options.starve)) {
+        memory->sim->seen[TF_SIM_STARVED]++;
+        return NULL;
+    }
     uint8_t *block = malloc(HEAD + size);
     tf_assert(block && size);
     memcpy(block, &size, sizeof(size));
@@ -97,7 +119,7 @@ static void memory_free(void *ctx, void *pointer, size_t size)
 
 void tf_sim_memory_init(struct tf_sim *sim)
 {
-    sim->memory = (struct tf_sim_memory){.alloc = {memory_alloc, memory_free, &sim->memory},
-                                         .sim = sim,
-                                         .fill = sim->options.fill};
+    sim->memory = (struct tf_sim_memory){
+        .alloc = {memory_alloc, memory_free, &sim->memory}, .sim = sim, .fill = sim->options.fill};
+    tf_random_init(&sim->memory.random, sim->options.seed + 2);
 }

@@ -100,8 +100,8 @@ static void put_will(struct packet *packet, const struct hello *hello)
     put_text(packet, hello->will_body);
 }
 
-void peer_send_connect(struct client *client, struct driver *driver, unsigned shard,
-                         const char *id, struct hello hello)
+void peer_send_connect(struct client *client, struct driver *driver, unsigned shard, const char *id,
+                       struct hello hello)
 {
     struct packet *packet = packet_new();
     client->driver = driver;
@@ -136,7 +136,7 @@ void peer_send_connect(struct client *client, struct driver *driver, unsigned sh
 }
 
 bool peer_connect(struct client *client, struct driver *driver, unsigned shard, const char *id,
-                    struct hello hello)
+                  struct hello hello)
 {
     peer_send_connect(client, driver, shard, id, hello);
     struct reply reply = peer_expect(client, CONNACK);
@@ -145,7 +145,7 @@ bool peer_connect(struct client *client, struct driver *driver, unsigned shard, 
 }
 
 void peer_publish_with(struct client *client, const char *topic, struct tf_bytes body,
-                         unsigned flags, uint16_t id, const char *properties, size_t length)
+                       unsigned flags, uint16_t id, const char *properties, size_t length)
 {
     struct packet *packet = packet_new();
     put_text(packet, topic);
@@ -161,7 +161,7 @@ void peer_publish_with(struct client *client, const char *topic, struct tf_bytes
 }
 
 void peer_publish(struct client *client, const char *topic, const char *body, unsigned flags,
-                    uint16_t id)
+                  uint16_t id)
 {
     peer_publish_with(client, topic, tf_bytes_str(body), flags, id, NULL, 0);
 }
@@ -172,8 +172,8 @@ void peer_acknowledge(struct client *client, unsigned type, uint16_t id)
     peer_send(client, type << 4 | (type == PUBREL ? 2 : 0), body, 2);
 }
 
-void peer_send_subscribe(struct client *client, uint16_t id, const char *filter,
-                           unsigned options, uint8_t sub_id)
+void peer_send_subscribe(struct client *client, uint16_t id, const char *filter, unsigned options,
+                         uint8_t sub_id)
 {
     struct packet *packet = packet_new();
     put_u16(packet, id);
@@ -280,7 +280,7 @@ struct reply peer_expect(struct client *client, unsigned type)
 }
 
 uint16_t peer_expect_publish(struct client *client, const char *topic, const char *body,
-                               unsigned flags)
+                             unsigned flags)
 {
     struct reply reply = peer_expect(client, PUBLISH);
     if (!tf_bytes_equal(reply.topic, tf_bytes_str(topic)) ||
@@ -315,11 +315,23 @@ static size_t value_size(uint8_t id, const uint8_t *at)
 {
     size_t value;
     switch (id) {
-    case 0x01: case 0x19: case 0x24: case 0x25: case 0x28: case 0x29: case 0x2A:
+    case 0x01:
+    case 0x19:
+    case 0x24:
+    case 0x25:
+    case 0x28:
+    case 0x29:
+    case 0x2A:
         return 1;
-    case 0x13: case 0x21: case 0x22: case 0x23:
+    case 0x13:
+    case 0x21:
+    case 0x22:
+    case 0x23:
         return 2;
-    case 0x02: case 0x11: case 0x18: case 0x27:
+    case 0x02:
+    case 0x11:
+    case 0x18:
+    case 0x27:
         return 4;
     case 0x0B:
         return varint_at(at, 4, &value);

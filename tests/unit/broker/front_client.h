@@ -41,27 +41,37 @@ struct reply {
     uint8_t reason; /* of acknowledgements, CONNACK, DISCONNECT */
 };
 
-enum { CONNACK = 2, PUBLISH = 3, PUBACK, PUBREC, PUBREL, PUBCOMP, SUBACK = 9, UNSUBACK = 11,
-       PINGRESP = 13, DISCONNECT = 14 };
+enum {
+    CONNACK = 2,
+    PUBLISH = 3,
+    PUBACK,
+    PUBREC,
+    PUBREL,
+    PUBCOMP,
+    SUBACK = 9,
+    UNSUBACK = 11,
+    PINGRESP = 13,
+    DISCONNECT = 14
+};
 
 /* Opens on `shard` and sends CONNECT; nothing is run. */
-void peer_send_connect(struct client *client, struct driver *driver, unsigned shard,
-                         const char *id, struct hello hello);
+void peer_send_connect(struct client *client, struct driver *driver, unsigned shard, const char *id,
+                       struct hello hello);
 
 /* The same, and takes CONNACK, which must be a success; its session present flag. */
 bool peer_connect(struct client *client, struct driver *driver, unsigned shard, const char *id,
-                    struct hello hello);
+                  struct hello hello);
 
 /* Feeds a packet: first byte and body. Nothing is run. */
 void peer_send(struct client *client, unsigned first, const void *body, size_t length);
 
 /* PUBLISH with raw properties (NULL: none). `id` is ignored at QoS 0. */
 void peer_publish_with(struct client *client, const char *topic, struct tf_bytes body,
-                         unsigned flags, uint16_t id, const char *properties, size_t length);
+                       unsigned flags, uint16_t id, const char *properties, size_t length);
 
 /* PUBLISH; flags as in the first byte: qos << 1 | retain | dup << 3. */
 void peer_publish(struct client *client, const char *topic, const char *body, unsigned flags,
-                    uint16_t id);
+                  uint16_t id);
 
 /* PUBACK, PUBREC, PUBREL, PUBCOMP with success. */
 void peer_acknowledge(struct client *client, unsigned type, uint16_t id);
@@ -70,8 +80,8 @@ void peer_acknowledge(struct client *client, unsigned type, uint16_t id);
 uint8_t peer_subscribe(struct client *client, const char *filter, unsigned options);
 
 /* Only sends it. `sub_id` 0: none. */
-void peer_send_subscribe(struct client *client, uint16_t id, const char *filter,
-                           unsigned options, uint8_t sub_id);
+void peer_send_subscribe(struct client *client, uint16_t id, const char *filter, unsigned options,
+                         uint8_t sub_id);
 
 void peer_ping(struct client *client);
 void peer_disconnect(struct client *client, uint8_t reason);
@@ -84,7 +94,7 @@ struct reply peer_expect(struct client *client, unsigned type);
 
 /* Takes a PUBLISH, which must be this; its packet id. */
 uint16_t peer_expect_publish(struct client *client, const char *topic, const char *body,
-                               unsigned flags);
+                             unsigned flags);
 
 /* No packet may be there. */
 void peer_expect_nothing(struct client *client);

@@ -81,7 +81,7 @@ static void receive(void *ctx, const struct tf_mail *mail, unsigned from)
 static void expired(void *ctx, struct tf_timer *timer)
 {
     struct driver_node *node = ctx;
-    (void)node->front->ops->timer(node->front, timer);
+    node->front->ops->timer(node->front, timer);
 }
 
 static struct tf_message *virtual_next(void *ctx, struct tf_bytes filter, struct tf_bytes last)
@@ -115,22 +115,22 @@ void driver_init(struct driver *driver, unsigned shards)
 
 void driver_start(struct driver *driver)
 {
-    driver->office = tf_post_office_new(driver->count, 4, (struct tf_wake){wake, driver},
-                                        &driver->memory.alloc);
+    driver->office =
+        tf_post_office_new(driver->count, 4, (struct tf_wake){wake, driver}, &driver->memory.alloc);
     tf_assert(driver->office);
     for (unsigned i = 0; i < driver->count; i++) {
         struct driver_node *node = &driver->nodes[i];
-        struct tf_shard_config config = {.number = i,
-                                         .office = driver->office,
-                                         .alloc = &driver->memory.alloc,
-                                         .key = {8, 9},
-                                         .random = i,
-                                         .values = {driver->config.max_retained_messages,
-                                                    driver->config.max_retained_bytes},
-                                         .receive = receive,
-                                         .expired = expired,
-                                         .virtual_next = virtual_next,
-                                         .ctx = node};
+        struct tf_shard_config config = {
+            .number = i,
+            .office = driver->office,
+            .alloc = &driver->memory.alloc,
+            .key = {8, 9},
+            .random = i,
+            .values = {driver->config.max_retained_messages, driver->config.max_retained_bytes},
+            .receive = receive,
+            .expired = expired,
+            .virtual_next = virtual_next,
+            .ctx = node};
         struct tf_front_context context = {.shard = &node->shard,
                                            .config = &driver->config,
                                            .random = entropy,
@@ -251,8 +251,7 @@ bool driver_turn(struct driver *driver, unsigned shard)
     write_all(node);
     node->congested = tf_shard_flush(&node->shard);
     return read || node->mail || node->congested || !tf_list_empty(&front->service) ||
-           !tf_list_empty(&front->front.dirty) ||
-           tf_shard_deadline(&node->shard) <= driver->now;
+           !tf_list_empty(&front->front.dirty) || tf_shard_deadline(&node->shard) <= driver->now;
 }
 
 void driver_run(struct driver *driver)

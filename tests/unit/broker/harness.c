@@ -177,11 +177,10 @@ static bool echo_mail(struct tf_front *front, const struct tf_mail *mail, unsign
     return true;
 }
 
-static bool echo_timer(struct tf_front *front, struct tf_timer *timer)
+static void echo_timer(struct tf_front *front, struct tf_timer *timer)
 {
     (void)front;
     (void)timer;
-    return false;
 }
 
 static void echo_reload(struct tf_front *front, const struct tf_config *config)

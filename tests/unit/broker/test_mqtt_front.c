@@ -162,7 +162,7 @@ static void test_take_over(void **state)
         peer_connect(&other, driver, 2, "other", (struct hello){.clean = true});
         peer_subscribe(&other, "will/#", 0);
         peer_connect(&old, driver, 0, "c",
-                       (struct hello){.expiry = expiry, .will_topic = "will/c", .will_body = "w"});
+                     (struct hello){.expiry = expiry, .will_topic = "will/c", .will_body = "w"});
         peer_subscribe(&old, "a", 1);
         assert_int_equal(peer_connect(&client, driver, 1, "c", (struct hello){.expiry = expiry}),
                          expiry != 0);
@@ -204,7 +204,7 @@ static void test_take_over_of_blocked(void **state)
     driver_run(driver);
     struct client again;
     assert_true(peer_connect(&again, driver, 0, "c",
-                               (struct hello){.expiry = 100, .receive_maximum = 100}));
+                             (struct hello){.expiry = 100, .receive_maximum = 100}));
     peer_publish(&old, "b", body, 2, 200);
     peer_acknowledge(&old, PUBACK, 1);
     driver_run(driver);
@@ -303,15 +303,15 @@ static void test_will_of_refused_connection(void **state)
     peer_connect(&other, driver, 0, "other", (struct hello){.clean = true});
     peer_subscribe(&other, "#", 0);
     peer_send_connect(&client, driver, 0, "c",
-                        (struct hello){.clean = true,
-                                       .max_packet = 5, /* CONNACK is longer */
-                                       .will_topic = "will/c",
-                                       .will_body = "w"});
+                      (struct hello){.clean = true,
+                                     .max_packet = 5, /* CONNACK is longer */
+                                     .will_topic = "will/c",
+                                     .will_body = "w"});
     peer_expect_end(&client, 0);
     peer_expect_nothing(&other);
     assert_null(driver_session(driver, "c"));
     peer_send_connect(&client, driver, 0, "c",
-                        (struct hello){.clean = true, .will_topic = "$SYS/x", .will_body = "w"});
+                      (struct hello){.clean = true, .will_topic = "$SYS/x", .will_body = "w"});
     assert_int_equal(peer_expect(&client, CONNACK).reason, 0x90);
     peer_expect_end(&client, 0);
     peer_expect_nothing(&other);
@@ -374,11 +374,10 @@ static void test_drain(void **state)
     for (unsigned i = 0; i < 4; i++) {
         char id[8];
         sprintf(id, "c%u", i);
-        peer_connect(&clients[i], driver, i % 2, id,
-                       (struct hello){.version = i == 3 ? 4 : 5,
-                                      .expiry = 10,
-                                      .will_topic = "will",
-                                      .will_body = "w"});
+        peer_connect(
+            &clients[i], driver, i % 2, id,
+            (struct hello){
+                .version = i == 3 ? 4 : 5, .expiry = 10, .will_topic = "will", .will_body = "w"});
     }
     for (unsigned i = 0; i < 2; i++) {
         driver->nodes[i].front->ops->drain(driver->nodes[i].front);
@@ -408,6 +407,8 @@ static void test_counters(void **state)
     assert_int_equal(counters->publish_received, 1);
     assert_int_equal(counters->publish_bytes_received, 5);
     assert_int_equal(counters->publish_sent, 1);
+    assert_int_equal(counters->packets_received, 5); /* CONNECT, 3 SUBSCRIBE, PUBLISH */
+    assert_int_equal(counters->packets_sent, 5);     /* CONNACK, 3 SUBACK, PUBLISH */
     assert_int_equal(counters->bytes_sent, client.conn->out_length);
     assert_int_equal(counters->connected, 1);
     uint8_t unsubscribe[] = {0, 1, 0, 0, 1, 'a'};

@@ -183,10 +183,14 @@ static void test_sys_collections(void **state)
         const char *filter;
         unsigned count;
     } cases[] = {
-        {"$SYS/sessions/+", 71},       {"$SYS/connections/#", 70},
-        {"$SYS/queues/mqtt/+", 71},    {"$SYS/sessions/c%2F7%20%25", 1},
-        {"$SYS/sessions/none", 0},     {"$SYS/connections/c%2F0%20%25", 0},
-        {"$SYS/#", 71 + 70 + 71},      {"+/sessions/+", 0},
+        {"$SYS/sessions/+", 71},
+        {"$SYS/connections/#", 70},
+        {"$SYS/queues/mqtt/+", 71},
+        {"$SYS/sessions/c%2F7%20%25", 1},
+        {"$SYS/sessions/none", 0},
+        {"$SYS/connections/c%2F0%20%25", 0},
+        {"$SYS/#", 71 + 70 + 71},
+        {"+/sessions/+", 0},
         {"$SYS/sessions/c%2F1%20%25/x", 0},
     };
     for (unsigned c = 0; c < TF_COUNT(cases); c++) {

@@ -133,6 +133,117 @@ static void test_resend(void **state)
     stop(driver);
 }
 
+/*
+ * After a resumption a client answers a QoS 2 message that the Receive Maximum has kept from being
+ * sent again: it is done then, and must not go out as a new one.
+ */
+static void test_received_before_resent(void **state)
+{
+    (void)state;
+    struct driver *driver = start(1);
+    struct client publisher, receiver;
+    struct hello hello = {.expiry = 100, .receive_maximum = 3};
+    const char *bodies[] = {"0", "1", "2"};
+    uint16_t ids[3];
+    peer_connect(&publisher, driver, 0, "p", (struct hello){.clean = true});
+    peer_connect(&receiver, driver, 0, "r", hello);
+    peer_subscribe(&receiver, "a", 2);
+    for (unsigned i = 0; i < 3; i++) {
+        peer_publish(&publisher, "a", bodies[i], 4, (uint16_t)(i + 1));
+        peer_expect(&publisher, PUBREC);
+        ids[i] = peer_expect_publish(&receiver, "a", bodies[i], 4);
+    }
+    driver_cut(receiver.conn);
+    hello.receive_maximum = 2;
+    assert_true(peer_connect(&receiver, driver, 0, "r", hello));
+    assert_int_equal(peer_expect_publish(&receiver, "a", "0", 4 | 8), ids[0]);
+    assert_int_equal(peer_expect_publish(&receiver, "a", "1", 4 | 8), ids[1]);
+    peer_expect_nothing(&receiver);
+    const unsigned order[] = {2, 0, 1};
+    for (unsigned i = 0; i < 3; i++) {
+        peer_acknowledge(&receiver, PUBREC, ids[order[i]]);
+        assert_int_equal(peer_expect(&receiver, PUBREL).id, ids[order[i]]);
+    }
+    for (unsigned i = 0; i < 3; i++) {
+        peer_acknowledge(&receiver, PUBCOMP, ids[i]);
+        peer_expect_nothing(&receiver);
+    }
+    assert_int_equal(driver_session(driver, "r")->queue.count, 0);
+    /* so does one that the resumption has yet to get to: it goes on with PUBREL, in its turn */
+    hello.receive_maximum = 3;
+    driver_cut(receiver.conn);
+    assert_true(peer_connect(&receiver, driver, 0, "r", hello));
+    for (unsigned i = 0; i < 3; i++) {
+        peer_publish(&publisher, "a", bodies[i], 4, (uint16_t)(i + 11));
+        peer_expect(&publisher, PUBREC);
+        ids[i] = peer_expect_publish(&receiver, "a", bodies[i], 4);
+    }
+    driver_cut(receiver.conn);
+    hello.receive_maximum = 1;
+    assert_true(peer_connect(&receiver, driver, 0, "r", hello));
+    assert_int_equal(peer_expect_publish(&receiver, "a", "0", 4 | 8), ids[0]);
+    peer_acknowledge(&receiver, PUBREC, ids[2]);
+    peer_expect_nothing(&receiver);
+    for (unsigned i = 0; i < 2; i++) {
+        peer_acknowledge(&receiver, PUBREC, ids[i]);
+        assert_int_equal(peer_expect(&receiver, PUBREL).id, ids[i]);
+        peer_acknowledge(&receiver, PUBCOMP, ids[i]);
+        if (i == 0) {
+            assert_int_equal(peer_expect_publish(&receiver, "a", "1", 4 | 8), ids[1]);
+            assert_int_equal(peer_expect(&receiver, PUBREL).id, ids[2]);
+        }
+    }
+    peer_acknowledge(&receiver, PUBCOMP, ids[2]);
+    peer_expect_nothing(&receiver);
+    assert_int_equal(driver_session(driver, "r")->queue.count, 0);
+    stop(driver);
+}
+
+/* What is acknowledged before it could be sent again is done with, and so is what follows it. */
+static void test_acknowledged_while_resend_waits(void **state)
+{
+    (void)state;
+    struct driver *driver = start(1);
+    struct client publisher, receiver;
+    struct hello hello = {.expiry = 100, .receive_maximum = 100};
+    char *body = text_of(900, 'x');
+    peer_connect(&publisher, driver, 0, "p", (struct hello){.clean = true});
+    peer_connect(&receiver, driver, 0, "r", hello);
+    peer_subscribe(&receiver, "a", 1);
+    driver_front(driver, 0)->servers[0].max_in_flight = 100;
+    driver_cut(receiver.conn);
+    peer_connect(&receiver, driver, 0, "r", hello);
+    for (uint16_t i = 1; i <= 40; i++) {
+        peer_publish(&publisher, "a", body, 2, i);
+        peer_expect(&publisher, PUBACK);
+        assert_int_equal(peer_expect_publish(&receiver, "a", body, 2), i);
+    }
+    driver_cut(receiver.conn);
+    peer_send_connect(&receiver, driver, 0, "r", hello);
+    receiver.conn->window = 0; /* some 16 KB are sent again, the others wait for room */
+    driver_run(driver);
+    const struct mqtt_conn *conn = driver_session(driver, "r")->conn;
+    assert_non_null(conn->resending);
+    for (uint16_t i = 40; i >= 1; i--) {
+        peer_acknowledge(&receiver, PUBACK, i);
+        driver_run(driver);
+    }
+    assert_null(conn->resending);
+    assert_int_equal(driver_session(driver, "r")->queue.count, 0);
+    driver_window(receiver.conn, SIZE_MAX);
+    peer_expect(&receiver, CONNACK);
+    struct reply reply;
+    unsigned count = 0;
+    while (peer_take(&receiver, &reply)) {
+        count++;
+    }
+    assert_in_range(count, 10, 39);
+    peer_publish(&publisher, "a", "next", 2, 50);
+    peer_expect(&receiver, PUBLISH);
+    free(body);
+    stop(driver);
+}
+
 /* A QoS 2 PUBLISH that is sent again, on this connection or the next, is taken once. */
 static void test_inbound_qos2_duplicates(void **state)
 {
@@ -141,7 +252,13 @@ static void test_inbound_qos2_duplicates(void **state)
         struct driver *driver = start(shards);
         struct client publisher, receiver;
         struct hello keep = {.expiry = 100};
-        peer_connect(&receiver, driver, 0, "r", (struct hello){.clean = true});
+        char id[16] =
+            "r"; /* of another home, so that the publisher's tickets are open for a while */
+        for (unsigned i = 0; shards > 1 && driver_home(driver, id) == driver_home(driver, "p");
+             i++) {
+            sprintf(id, "r%u", i);
+        }
+        peer_connect(&receiver, driver, 0, id, (struct hello){.clean = true});
         peer_subscribe(&receiver, "a", 0);
         peer_connect(&publisher, driver, 0, "p", keep);
         peer_publish(&publisher, "a", "x", 4, 1);
@@ -275,7 +392,8 @@ static void number_text(char *text, unsigned number)
     memcpy(text, digits, (size_t)sprintf(digits, "%06u", number));
 }
 
-/* A receiver that reads slowly, or not at all, loses QoS 0 by its queue's limit and nothing else. */
+/* A receiver that reads slowly, or not at all, loses QoS 0 by its queue's limit and nothing else.
+ */
 static void test_slow_reader(void **state)
 {
     (void)state;
@@ -354,14 +472,42 @@ static void test_slow_publisher(void **state)
     stop(driver);
 }
 
+/* Likewise with nothing but PINGREQ, which takes no turn of its own. */
+static void test_stops_reading(void **state)
+{
+    (void)state;
+    struct driver *driver = start(1);
+    struct client client;
+    struct reply reply;
+    peer_connect(&client, driver, 0, "c", (struct hello){.clean = true});
+    client.conn->window = 0;
+    client.conn->read_most = 1000;
+    for (unsigned i = 0; i < 20000; i++) {
+        peer_ping(&client);
+    }
+    driver_run(driver);
+    assert_true(client.conn->stream->paused);
+    assert_true(client.conn->in_length > 10000);
+    driver_window(client.conn, SIZE_MAX);
+    unsigned pings = 0;
+    while (peer_take(&client, &reply)) {
+        pings += reply.type == PINGRESP;
+    }
+    assert_int_equal(pings, 20000);
+    stop(driver);
+}
+
 /* SUBACK and UNSUBACK larger than the buffer that a connection is lent, with output before them. */
 static void test_answers_larger_than_the_buffer(void **state)
 {
     (void)state;
     enum { FILTERS = 20000 };
     for (unsigned before = 0; before < 2; before++) {
-        struct driver *driver = start(2);
+        struct driver *driver = malloc(sizeof(*driver));
         struct client client;
+        driver_init(driver, 2);
+        driver->config.max_subscriptions = FILTERS;
+        driver_start(driver);
         uint8_t *body = malloc(3 + FILTERS * 12);
         peer_connect(&client, driver, 0, "c", (struct hello){.clean = true});
         size_t length = 3;
@@ -475,17 +621,16 @@ static void test_message_expiry_and_properties(void **state)
     (void)state;
     struct driver *driver = start(3);
     struct client publisher, receiver;
-    static const char properties[] = {0x01, 1,           /* payload format */
-                                      0x02, 0, 0, 0, 10, /* expires in 10 s */
-                                      0x26, 0, 1, 'k', 0, 1, 'v', 0x03, 0, 1, 't', 0x08, 0, 1, 'r',
-                                      0x09, 0, 1, 'c'};
+    static const char properties[] = {0x01, 1,                /* payload format */
+                                      0x02, 0,    0, 0,   10, /* expires in 10 s */
+                                      0x26, 0,    1, 'k', 0,   1,    'v', 0x03, 0,  1,
+                                      't',  0x08, 0, 1,   'r', 0x09, 0,   1,    'c'};
     peer_connect(&publisher, driver, 0, "p", (struct hello){.clean = true});
     peer_connect(&receiver, driver, 1, "r", (struct hello){.expiry = 100});
     peer_subscribe(&receiver, "a", 1);
     driver_cut(receiver.conn);
     for (uint16_t i = 1; i <= 2; i++) {
-        peer_publish_with(&publisher, "a", tf_bytes_str("x"), 2, i, properties,
-                          sizeof(properties));
+        peer_publish_with(&publisher, "a", tf_bytes_str("x"), 2, i, properties, sizeof(properties));
         peer_expect(&publisher, PUBACK);
         driver_advance(driver, 6500 * TF_MILLISECOND);
     }
@@ -574,6 +719,32 @@ static void test_retained(void **state)
     stop(driver);
 }
 
+/* So many subscriptions a session, those under way counted; 0x97 for what is over (3.9.3). */
+static void test_subscription_limit(void **state)
+{
+    (void)state;
+    struct driver *driver = malloc(sizeof(*driver));
+    struct client client;
+    char filter[16];
+    driver_init(driver, 2);
+    driver->config.max_subscriptions = 3;
+    driver_start(driver);
+    peer_connect(&client, driver, 0, "c", (struct hello){.clean = true});
+    for (unsigned i = 0; i < 5; i++) {
+        sprintf(filter, "f/%u", i);
+        assert_int_equal(peer_subscribe(&client, filter, 1), i < 3 ? 1 : 0x97);
+    }
+    assert_int_equal(peer_subscribe(&client, "f/1", 2), 2); /* in place of the former */
+    uint8_t four[] = {0, 9, 0, 0, 1, 'a', 0, 0, 1, 'b', 0, 0, 1, 'c', 0, 0, 1, 'd', 0};
+    driver_cut(client.conn);
+    peer_connect(&client, driver, 0, "c", (struct hello){.clean = true});
+    peer_send(&client, 0x82, four, sizeof(four));
+    struct reply reply = peer_expect(&client, SUBACK);
+    assert_memory_equal(reply.body + 3, "\0\0\0\x97", 4);
+    assert_int_equal(driver_session(driver, "c")->queue.binding_count, 3);
+    stop(driver);
+}
+
 static void test_no_local(void **state)
 {
     (void)state;
@@ -594,18 +765,22 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_qos_and_overlapping),
         cmocka_unit_test(test_resend),
+        cmocka_unit_test(test_received_before_resent),
+        cmocka_unit_test(test_acknowledged_while_resend_waits),
         cmocka_unit_test(test_inbound_qos2_duplicates),
         cmocka_unit_test(test_inbound_receive_maximum),
         cmocka_unit_test(test_large_bodies),
         cmocka_unit_test(test_half_a_body),
         cmocka_unit_test(test_slow_reader),
         cmocka_unit_test(test_slow_publisher),
+        cmocka_unit_test(test_stops_reading),
         cmocka_unit_test(test_answers_larger_than_the_buffer),
         cmocka_unit_test(test_long_topic),
         cmocka_unit_test(test_topic_alias),
         cmocka_unit_test(test_message_expiry_and_properties),
         cmocka_unit_test(test_maximum_packet_size),
         cmocka_unit_test(test_retained),
+        cmocka_unit_test(test_subscription_limit),
         cmocka_unit_test(test_no_local),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

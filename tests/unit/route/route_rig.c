@@ -30,9 +30,8 @@ static void expired(void *ctx, struct tf_timer *timer)
 static struct tf_message *virtual_next(void *ctx, struct tf_bytes filter, struct tf_bytes last)
 {
     struct rig_part *part = ctx;
-    return part->rig->virtual_next
-               ? part->rig->virtual_next(part->rig, part->number, filter, last)
-               : NULL;
+    return part->rig->virtual_next ? part->rig->virtual_next(part->rig, part->number, filter, last)
+                                   : NULL;
 }
 
 void rig_start(struct rig *rig, unsigned count, size_t capacity)
@@ -242,8 +241,8 @@ void sink_stop(struct sink *sink)
 void sink_bind(struct sink *sink, const char *filter, uint8_t qos, bool values, uint64_t tag)
 {
     struct tf_binding_options options = {.qos = qos, .retain_as_published = true};
-    enum tf_err err = tf_shard_bind(sink->queue.shard, &sink->queue, tf_bytes_str(filter),
-                                    &options, values, &sink->owner, tag);
+    enum tf_err err = tf_shard_bind(sink->queue.shard, &sink->queue, tf_bytes_str(filter), &options,
+                                    values, &sink->owner, tag);
     tf_assert(err == TF_OK);
 }
 

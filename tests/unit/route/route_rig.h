@@ -69,12 +69,12 @@ struct sink {
     struct tf_bind_owner owner;
     struct tf_queue_limits limits;
     struct tf_queue_counters counters;
-    uint32_t credit;          /* deliveries above QoS 0 that it takes */
-    uint32_t room;            /* deliveries of any kind that it takes */
-    enum tf_err refuse;       /* what it says when it takes none; TF_AGAIN if unset */
-    bool settle_at_once;      /* from within deliver */
-    bool release_at_once;     /* once */
-    bool hold;                /* keep entries in `held`; else QoS 1 and 2 are settled by settle */
+    uint32_t credit;      /* deliveries above QoS 0 that it takes */
+    uint32_t room;        /* deliveries of any kind that it takes */
+    enum tf_err refuse;   /* what it says when it takes none; TF_AGAIN if unset */
+    bool settle_at_once;  /* from within deliver */
+    bool release_at_once; /* once */
+    bool hold;            /* keep entries in `held`; else QoS 1 and 2 are settled by settle */
     unsigned drained;
     unsigned bound, bound_errors;
     enum tf_err bound_err;

@@ -30,8 +30,7 @@ static struct fixture *start(unsigned count, size_t capacity)
 {
     struct fixture *f = calloc(1, sizeof(*f));
     test_alloc_init(&f->memory);
-    f->office =
-        tf_post_office_new(count, capacity, (struct tf_wake){wake, f}, &f->memory.alloc);
+    f->office = tf_post_office_new(count, capacity, (struct tf_wake){wake, f}, &f->memory.alloc);
     assert_non_null(f->office);
     assert_int_equal(tf_post_office_count(f->office), count);
     return f;
@@ -115,7 +114,8 @@ static void test_spill(void **state)
         }
         receive_nothing(f, 1);
         receive_nothing(f, 1);
-        assert_int_equal(f->wakes[0], wakes + stranded); /* there is room: the writer is told once */
+        assert_int_equal(f->wakes[0],
+                         wakes + stranded); /* there is room: the writer is told once */
         bool congested = tf_mail_flush(f->office, 0);
         assert_int_equal(congested, tf_mail_spilled(f->office, 0) != 0);
     }

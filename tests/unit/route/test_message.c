@@ -30,18 +30,17 @@ static void test_keep_copies(void **state)
     char encoded[] = "..text/plain..corr..reply";
     char address[] = "a/b";
     struct tf_bytes body[] = {tf_bytes_str("one "), tf_bytes_str(""), tf_bytes_str("two")};
-    struct tf_publication publication = {
-        .envelope = {.address = tf_bytes_str(address),
-                     .encoded = tf_bytes_str(encoded),
-                     .content_type = tf_bytes_of(encoded + 2, 10),
-                     .correlation = tf_bytes_of(encoded + 14, 4),
-                     .reply_to = tf_bytes_str("elsewhere"),
-                     .expires = 77,
-                     .publisher = 9,
-                     .qos = 2,
-                     .retain = true},
-        .body = body,
-        .body_count = 3};
+    struct tf_publication publication = {.envelope = {.address = tf_bytes_str(address),
+                                                      .encoded = tf_bytes_str(encoded),
+                                                      .content_type = tf_bytes_of(encoded + 2, 10),
+                                                      .correlation = tf_bytes_of(encoded + 14, 4),
+                                                      .reply_to = tf_bytes_str("elsewhere"),
+                                                      .expires = 77,
+                                                      .publisher = 9,
+                                                      .qos = 2,
+                                                      .retain = true},
+                                         .body = body,
+                                         .body_count = 3};
     struct tf_message *first = tf_publication_keep(&publication, &memory.alloc);
     struct tf_message *second = tf_publication_keep(&publication, &memory.alloc);
     assert_ptr_equal(first, second);
@@ -76,6 +75,22 @@ static void test_keep_copies(void **state)
     assert_int_equal(memory.blocks, 0);
 }
 
+/* What is no part of the properties, because there are none. */
+static void test_envelope_without_properties(void **state)
+{
+    (void)state;
+    struct test_alloc memory;
+    test_alloc_init(&memory);
+    struct tf_publication publication = {.envelope = envelope_of("a")};
+    publication.envelope.content_type = tf_bytes_str("text/plain");
+    struct tf_message *message = tf_publication_keep(&publication, &memory.alloc);
+    tf_publication_release(&publication);
+    assert_true(is(message->publication.envelope.content_type, "text/plain"));
+    assert_int_equal(message->publication.envelope.encoded.length, 0);
+    tf_message_unref(message);
+    assert_int_equal(memory.blocks, 0);
+}
+
 static void test_empty_body(void **state)
 {
     (void)state;
@@ -105,17 +120,28 @@ static void test_runs(void **state)
         /* an empty run, as when the headers came alone, is nothing */
         assert_int_equal(tf_message_append(message, tf_bytes_of(run, 0)), TF_OK);
     }
-    size_t length = 0;
-    assert_int_equal(message->publication.body_count, 50);
+    /* short runs become one piece: a peer that dribbles makes no list of bytes */
+    struct tf_bytes piece = message->publication.body[0];
+    assert_int_equal(message->publication.body_count, 1);
+    size_t at = 0;
     for (unsigned i = 0; i < 50; i++) {
-        struct tf_bytes run = message->publication.body[i];
-        assert_int_equal(run.length, 1 + i % 3);
-        assert_int_equal(run.data[0], i);
-        length += run.length;
+        assert_int_equal(piece.data[at], i);
+        at += 1 + i % 3;
     }
-    assert_int_equal(tf_publication_length(&message->publication), length);
+    assert_int_equal(piece.length, at);
+    /* a run over what the piece has left goes on in the next one, which takes all the rest */
+    static uint8_t large[20000];
+    memset(large, 7, sizeof(large));
+    for (unsigned i = 0; i < 12; i++) {
+        assert_int_equal(tf_message_append(message, tf_bytes_of(large, sizeof(large))), TF_OK);
+        assert_int_equal(memory.bytes, message->size);
+    }
+    assert_int_equal(tf_publication_length(&message->publication), at + 12 * sizeof(large));
+    assert_int_equal(message->publication.body_count, 13);
+    assert_int_equal(message->publication.body[1].data[0], 7);
     tf_message_unref(message);
     assert_int_equal(memory.blocks, 0);
+    assert_int_equal(memory.bytes, 0);
 }
 
 static void test_encodings(void **state)
@@ -190,6 +216,7 @@ static void test_attach_by_two_threads(void **state)
 /* All that allocates, with one call failing. True: none failed. */
 static bool all_with_failure(struct test_alloc *memory, size_t nth)
 {
+    static const uint8_t run[8192]; /* each a piece of its own */
     struct tf_bytes body = tf_bytes_str("body");
     struct tf_publication publication = {
         .envelope = envelope_of("a/b"), .body = &body, .body_count = 1};
@@ -200,7 +227,7 @@ static bool all_with_failure(struct test_alloc *memory, size_t nth)
     for (unsigned i = 0; runs && i < 20; i++) {
         size_t size = runs->size;
         size_t count = runs->publication.body_count;
-        if (tf_message_append(runs, body)) {
+        if (tf_message_append(runs, tf_bytes_of(run, sizeof(run)))) {
             assert_int_equal(runs->publication.body_count, count);
             assert_true(runs->size >= size); /* room for more runs may stay */
         }
@@ -236,6 +263,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_keep_copies),
+        cmocka_unit_test(test_envelope_without_properties),
         cmocka_unit_test(test_empty_body),
         cmocka_unit_test(test_runs),
         cmocka_unit_test(test_encodings),

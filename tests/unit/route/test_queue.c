@@ -1,5 +1,6 @@
 /*
- * Queues: order, limits, expiry, credit, several consumers, and that the fast path allocates nothing.
+ * Queues: order, limits, expiry, credit, several consumers, and that the fast path allocates
+ * nothing.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -33,7 +34,8 @@ static void stop(struct fixture *fixture)
     free(fixture);
 }
 
-static enum tf_err push_until(struct fixture *fixture, const char *body, uint8_t qos, tf_time expires)
+static enum tf_err push_until(struct fixture *fixture, const char *body, uint8_t qos,
+                              tf_time expires)
 {
     struct tf_bytes bytes;
     struct tf_publication publication =
@@ -369,8 +371,8 @@ static void test_release_with_entries(void **state)
         struct tf_bytes bytes;
         struct tf_publication publication =
             rig_publication(tf_bytes_str("a"), "b", 1, false, &bytes);
-        assert_int_equal(
-            tf_queue_push(&f->a.queue, &publication, &three, 1, true, f->rig.now), TF_OK);
+        assert_int_equal(tf_queue_push(&f->a.queue, &publication, &three, 1, true, f->rig.now),
+                         TF_OK);
         tf_publication_release(&publication);
     }
     assert_int_equal(f->a.seen[1].id_count, 3);
@@ -394,8 +396,7 @@ static void test_every_allocation_failed(void **state)
             rig_publication(tf_bytes_str("a"), "b", 1, false, &bytes);
         f->a.room = 0;
         test_alloc_fail(&f->rig.memory, nth);
-        enum tf_err err =
-            tf_queue_push(&f->a.queue, &publication, &three, 1, false, f->rig.now);
+        enum tf_err err = tf_queue_push(&f->a.queue, &publication, &three, 1, false, f->rig.now);
         bool failed = f->rig.memory.failed != 0;
         assert_int_equal(err, failed ? TF_NO_MEMORY : TF_OK);
         assert_int_equal(f->a.queue.count, failed ? 0 : 1);

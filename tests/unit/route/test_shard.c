@@ -88,9 +88,9 @@ static void test_publish_to_three_shards(void **state)
         assert_int_equal(f->sinks[i].bound_tag, i);
         assert_int_equal(f->sinks[i].bound_err, TF_OK);
     }
-    assert_int_equal(rig_publish(&f->rig, 0, tf_bytes_str("a/b"), "x", 1, false, &f->waiter.owner,
-                                 7, &result),
-                     TF_AGAIN);
+    assert_int_equal(
+        rig_publish(&f->rig, 0, tf_bytes_str("a/b"), "x", 1, false, &f->waiter.owner, 7, &result),
+        TF_AGAIN);
     assert_int_equal(f->sinks[0].seen_count, 1); /* its own at once */
     assert_int_equal(f->sinks[1].seen_count, 0);
     assert_int_equal(f->rig.shards[0].counters.tickets, 1);

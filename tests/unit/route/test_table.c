@@ -136,7 +136,6 @@ static void check_match(struct tf_route_table *table, const struct text *address
     }
 }
 
-
 static void one_table(uint64_t seed)
 {
     struct tf_random random;
@@ -213,10 +212,10 @@ static void test_many_levels(void **state)
         filters[f].length = 0;
         for (size_t i = 0; i < TF_LEVELS_MAX; i++) {
             const char *level = i + 1 == TF_LEVELS_MAX && f % 3 == 0 ? "#"
-                                : tf_random_chance(&random, 1, 2)   ? "+"
-                                                                    : "a";
-            filters[f].length += (size_t)sprintf(filters[f].chars + filters[f].length, "%s%s",
-                                                 i ? "/" : "", level);
+                                : tf_random_chance(&random, 1, 2)    ? "+"
+                                                                     : "a";
+            filters[f].length +=
+                (size_t)sprintf(filters[f].chars + filters[f].length, "%s%s", i ? "/" : "", level);
         }
         routes[f] = tf_route_get(&table, view(&filters[f]));
         assert_non_null(routes[f]);
@@ -333,8 +332,10 @@ static void test_every_allocation_failed(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_filter_matches),  cmocka_unit_test(test_random_filters),
-        cmocka_unit_test(test_many_levels),     cmocka_unit_test(test_other_shards),
+        cmocka_unit_test(test_filter_matches),
+        cmocka_unit_test(test_random_filters),
+        cmocka_unit_test(test_many_levels),
+        cmocka_unit_test(test_other_shards),
         cmocka_unit_test(test_every_allocation_failed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -28,9 +28,9 @@ static struct fixture *start(size_t count, uint64_t bytes)
     struct tf_value_limits limits = {count, bytes};
     test_alloc_init(&fixture->memory);
     tf_timers_init(&fixture->timers, 0);
-    assert_int_equal(tf_values_init(&fixture->values, &fixture->memory.alloc, &fixture->timers,
-                                    &key, limits, 1),
-                     TF_OK);
+    assert_int_equal(
+        tf_values_init(&fixture->values, &fixture->memory.alloc, &fixture->timers, &key, limits, 1),
+        TF_OK);
     return fixture;
 }
 
@@ -189,9 +189,8 @@ static size_t read_all(struct fixture *f, const char *filter, size_t budget, cha
 
 static void test_cursor(void **state)
 {
-    static const char *const addresses[] = {"a",    "a!",  "a/b",  "a/b/c", "a/c", "aa",
-                                            "aa/b", "b",   "/",    "/a",    "$S",  "$S/a",
-                                            "a//b", "b/c", "b/c/d"};
+    static const char *const addresses[] = {"a", "a!", "a/b", "a/b/c", "a/c",  "aa",  "aa/b", "b",
+                                            "/", "/a", "$S",  "$S/a",  "a//b", "b/c", "b/c/d"};
     static const char *const filters[] = {"#",    "a/#", "+",     "a/+",  "+/b", "a/b",   "/#",
                                           "$S/#", "$S",  "+/+/+", "none", "b/+", "a/+/#", "x/#"};
     (void)state;
@@ -257,8 +256,8 @@ static void test_cursor_over_changes(void **state)
         struct tf_value_cursor cursor = {.filter = tf_bytes_str("t/#")};
         bool more = true;
         while (more) {
-            const struct tf_value *value = tf_values_next(
-                &f->values, &cursor, 1 + (size_t)tf_random_below(&random, 5), &more);
+            const struct tf_value *value =
+                tf_values_next(&f->values, &cursor, 1 + (size_t)tf_random_below(&random, 5), &more);
             if (value) {
                 struct tf_bytes got = value->message->publication.envelope.address;
                 memcpy(address, got.data, got.length);
