@@ -1,5 +1,5 @@
 /*
- * The MQTT front of one shard. See mqtt_front.h and, for how its files fit, mqtt_internal.h.
+ * The MQTT front of one shard. See mqtt_front.h and, for how its files fit, mqtt_front_internal.h.
  */
 #include "base/assert.h"
 #include "base/mem.h"

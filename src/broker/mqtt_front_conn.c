@@ -235,7 +235,8 @@ static size_t feed(struct mqtt_conn *conn, struct tf_bytes in)
         } else if (err != TF_AGAIN) {
             return in.length;
         } else if (tf_mqtt_front_conn_events(conn) == MQTT_PULLED_NONE) {
-            conn->stalled = true; /* until output is sent or a ticket ends: mqtt_conn_touch */
+            conn->stalled =
+                true; /* until output is sent or a ticket ends: tf_mqtt_front_conn_touch */
             break;
         }
     }

@@ -130,7 +130,7 @@ void tf_mqtt_front_free(struct mqtt_front *front, void *memory, size_t size);
 void *tf_mqtt_front_part_alloc(struct mqtt_front *front, size_t size);
 void tf_mqtt_front_part_free(struct mqtt_front *front, void *part);
 
-/* mqtt_conn.c */
+/* mqtt_front_conn.c */
 
 /* Lets go of the machines' configurations. */
 void tf_mqtt_front_servers_unref(struct mqtt_front *front, struct mqtt_servers *servers);
@@ -162,7 +162,7 @@ void tf_mqtt_front_conn_end(struct mqtt_conn *conn, uint8_t reason);
 /* A log line about it. */
 void tf_mqtt_front_conn_log(struct mqtt_conn *conn, enum tf_log_level level, const char *text);
 
-/* mqtt_session.c */
+/* mqtt_front_session.c */
 
 /* Answers CONNECT. False: the connection belongs to another shard, stream.move_to tells which. */
 bool tf_mqtt_front_session_connect(struct mqtt_conn *conn, const struct tf_mqtt_connect *connect,
@@ -180,7 +180,7 @@ void tf_mqtt_front_session_expire(struct mqtt_session *session);
 /* Ends a session without a connection, with its queue and its subscriptions. */
 void tf_mqtt_front_session_free(struct mqtt_session *session);
 
-/* mqtt_subscribe.c */
+/* mqtt_front_subscribe.c */
 void tf_mqtt_front_on_subscribe(struct mqtt_conn *conn, const struct tf_mqtt_subscribe *packet);
 void tf_mqtt_front_on_unsubscribe(struct mqtt_conn *conn, const struct tf_mqtt_unsubscribe *packet);
 
@@ -193,7 +193,7 @@ void tf_mqtt_front_subscribe_abandon(struct mqtt_conn *conn);
 /* For tf_bind_owner.bound. */
 void tf_mqtt_front_subscribe_bound(struct tf_bind_owner *owner, uint64_t tag, enum tf_err err);
 
-/* mqtt_publish.c */
+/* mqtt_front_publish.c */
 void tf_mqtt_front_on_publish(struct mqtt_conn *conn, const struct tf_mqtt_server_event *event);
 void tf_mqtt_front_on_body(struct mqtt_conn *conn, const struct tf_mqtt_server_event *event);
 
@@ -215,7 +215,7 @@ bool tf_mqtt_front_envelope_read(struct mqtt_front *front, struct tf_bytes prope
 /* True for addresses that clients may publish to. */
 bool tf_mqtt_front_address_open(struct tf_bytes address);
 
-/* mqtt_sys.c: for tf_front_ops.virtual_next */
+/* mqtt_front_sys.c: for tf_front_ops.virtual_next */
 struct tf_message *tf_mqtt_front_virtual_next(struct tf_front *front, struct tf_bytes filter,
                                               struct tf_bytes last);
 

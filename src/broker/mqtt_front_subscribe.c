@@ -82,7 +82,7 @@ static void log_filter(struct mqtt_conn *conn, enum tf_log_level level, struct t
     }
 }
 
-/* Binds one filter; its answer comes by mqtt_subscribe_bound unless it is refused. */
+/* Binds one filter; its answer comes by tf_mqtt_front_subscribe_bound unless it is refused. */
 static void bind_filter(struct mqtt_conn *conn, const struct tf_mqtt_subscription *wanted,
                         uint32_t id, struct wait *wait)
 {

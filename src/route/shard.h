@@ -82,7 +82,7 @@ struct tf_bind_owner {
 };
 
 struct tf_shard_counters {
-    uint64_t published, published_bytes, routed, dropped, tickets;
+    uint64_t published, routed, dropped, tickets;
 };
 
 struct tf_shard {

@@ -88,8 +88,7 @@ struct tf_route *tf_route_find(struct tf_route_table *table, struct tf_bytes fil
 /* Frees the route if nothing uses it any more. */
 void tf_route_unused(struct tf_route_table *table, struct tf_route *route);
 
-/* Notes that `shard` holds bindings of a filter. `literal_hash` is its tf_route_hash when literal.
- */
+/* Notes that `shard` holds bindings of a filter. TF_NO_MEMORY: nothing has been noted. */
 TF_MUST_USE enum tf_err tf_route_add_shard(struct tf_route_table *table, struct tf_bytes filter,
                                            unsigned shard);
 

@@ -121,25 +121,17 @@ static struct tf_bytes literal_prefix(struct tf_bytes filter)
     return (struct tf_bytes){filter.data, length};
 }
 
-static bool remember(struct tf_value_cursor *cursor, const struct tf_alloc *alloc,
-                     struct tf_bytes address)
+static void remember(struct tf_value_cursor *cursor, const struct tf_value *value)
 {
-    uint8_t *copy = alloc->alloc(alloc->ctx, address.length);
-    if (!copy) {
-        return false;
-    }
-    memcpy(copy, address.data, address.length);
-    tf_value_cursor_release(cursor, alloc);
-    cursor->last = copy;
-    cursor->last_length = address.length;
-    return true;
+    tf_value_cursor_release(cursor);
+    cursor->last = tf_message_ref(value->message);
 }
 
 static struct tf_tree_node *resume(struct tf_values *values, const struct tf_value_cursor *cursor,
                                    struct tf_bytes prefix)
 {
     return cursor->last ? tf_tree_seek_after(&values->ordered,
-                                             tf_bytes_of(cursor->last, cursor->last_length))
+                                             cursor->last->publication.envelope.address)
                         : tf_tree_seek(&values->ordered, prefix);
 }
 
@@ -176,16 +168,14 @@ const struct tf_value *tf_values_next(struct tf_values *values, struct tf_value_
         return NULL;
     }
     *ret_more = true;
-    if (!remember(cursor, values->alloc, seen->key)) {
-        return NULL;
-    }
+    remember(cursor, tf_container_of(seen, struct tf_value, ordered));
     return budget ? tf_container_of(node, struct tf_value, ordered) : NULL;
 }
 
-void tf_value_cursor_release(struct tf_value_cursor *cursor, const struct tf_alloc *alloc)
+void tf_value_cursor_release(struct tf_value_cursor *cursor)
 {
     if (cursor->last) {
-        alloc->free(alloc->ctx, cursor->last, cursor->last_length);
+        tf_message_unref(cursor->last);
         cursor->last = NULL;
     }
 }

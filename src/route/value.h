@@ -43,8 +43,8 @@ struct tf_values {
 /* Where a reader of a filter is. */
 struct tf_value_cursor {
     struct tf_bytes filter; /* borrowed */
-    uint8_t *last;          /* the address given last, allocated; NULL: at the start */
-    size_t last_length;
+    /* Whose address was looked at last, counted; NULL: at the start. No copy: addresses are long. */
+    struct tf_message *last;
     bool end;
 };
 
@@ -70,14 +70,14 @@ const struct tf_value *tf_values_get(struct tf_values *values, struct tf_bytes a
 void tf_values_expire(struct tf_values *values, struct tf_timer *timer);
 
 /*
- * The next value whose address matches the cursor's filter; NULL when `budget` addresses were
- * looked at without one (*ret_more true: call again) or at the end (false). The step is kept, so
- * the store may change between calls. TF_NO_MEMORY cannot be told from the end of the budget.
+ * The next value whose address matches the cursor's filter; NULL when `budget` addresses (fewer if
+ * they are long) were looked at without one (*ret_more true: call again) or at the end (false). The
+ * step is kept, so the store may change between calls.
  */
 const struct tf_value *tf_values_next(struct tf_values *values, struct tf_value_cursor *cursor,
                                       size_t budget, bool *ret_more);
 
-/* Frees what a cursor holds. */
-void tf_value_cursor_release(struct tf_value_cursor *cursor, const struct tf_alloc *alloc);
+/* Lets go of what a cursor holds. */
+void tf_value_cursor_release(struct tf_value_cursor *cursor);
 
 #endif
