@@ -95,7 +95,11 @@ static void bind_filter(struct mqtt_conn *conn, const struct tf_mqtt_subscriptio
                                          .upgrade = front->context.config->upgrade_outgoing_qos,
                                          .no_local = wanted->no_local,
                                          .retain_as_published = wanted->retain_as_published};
+    size_t place = (size_t)(wait - wait->subscribe->waits);
     wait->reason = refusal(conn, wanted->filter, existing);
+    if (!wait->reason && place >= front->context.config->max_subscriptions) {
+        wait->reason = TF_MQTT_QUOTA_EXCEEDED; /* the same ones again and again cost, too */
+    }
     if (wait->reason) {
         wait->subscribe->waiting--;
         return;

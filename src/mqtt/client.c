@@ -464,8 +464,15 @@ static tf_time ping_deadline(const struct tf_mqtt_client *client)
 {
     const struct tf_mqtt_conn *conn = &client->conn;
 
-    if (!tf_mqtt_conn_open(conn) || client->keep_alive_s == 0 || client->pinged != TF_TIME_NEVER)
+    if (!tf_mqtt_conn_open(conn) || client->keep_alive_s == 0)
         return TF_TIME_NEVER;
+    if (client->pinged != TF_TIME_NEVER) {
+        /* MQTT 5.0 3.1.2.10: due whether or not the last one's answer is slow in coming; what is
+         * still unsent will do as well */
+        bool speaking = client->ping_due || tf_mqtt_output_pending(&conn->output);
+        return speaking ? TF_TIME_NEVER
+                        : tf_time_add(client->spoken, client->keep_alive_s * TF_SECOND);
+    }
     return tf_time_add(TF_MIN(client->spoken, conn->heard), client->keep_alive_s * TF_SECOND);
 }
 
@@ -489,7 +496,8 @@ void tf_mqtt_client_tick(struct tf_mqtt_client *client, tf_time now)
     }
     if (now >= ping_deadline(client)) {
         client->ping_due = true;
-        client->pinged = now;
+        if (client->pinged == TF_TIME_NEVER)
+            client->pinged = now;
         put_ping(client);
     }
 }

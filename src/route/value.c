@@ -121,9 +121,10 @@ static struct tf_bytes literal_prefix(struct tf_bytes filter)
     return (struct tf_bytes){filter.data, length};
 }
 
-static void remember(struct tf_value_cursor *cursor, const struct tf_value *value)
+static void remember(struct tf_value_cursor *cursor, const struct tf_alloc *alloc,
+                     const struct tf_value *value)
 {
-    tf_value_cursor_release(cursor);
+    tf_value_cursor_release(cursor, alloc);
     cursor->last = tf_message_ref(value->message);
 }
 
@@ -168,12 +169,13 @@ const struct tf_value *tf_values_next(struct tf_values *values, struct tf_value_
         return NULL;
     }
     *ret_more = true;
-    remember(cursor, tf_container_of(seen, struct tf_value, ordered));
+    remember(cursor, values->alloc, tf_container_of(seen, struct tf_value, ordered));
     return budget ? tf_container_of(node, struct tf_value, ordered) : NULL;
 }
 
-void tf_value_cursor_release(struct tf_value_cursor *cursor)
+void tf_value_cursor_release(struct tf_value_cursor *cursor, const struct tf_alloc *alloc)
 {
+    (void)alloc; /* the message knows its own */
     if (cursor->last) {
         tf_message_unref(cursor->last);
         cursor->last = NULL;

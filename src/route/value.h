@@ -77,7 +77,7 @@ void tf_values_expire(struct tf_values *values, struct tf_timer *timer);
 const struct tf_value *tf_values_next(struct tf_values *values, struct tf_value_cursor *cursor,
                                       size_t budget, bool *ret_more);
 
-/* Lets go of what a cursor holds. */
-void tf_value_cursor_release(struct tf_value_cursor *cursor);
+/* Frees what a cursor holds. */
+void tf_value_cursor_release(struct tf_value_cursor *cursor, const struct tf_alloc *alloc);
 
 #endif

@@ -206,6 +206,10 @@ static void move_conn(struct tf_sim_conn *conn)
     link->conn = NULL;
     tf_sim_trace(node->sim, "link%u moves to shard %u with %zu bytes", link->number, to, length);
     node->sim->seen[TF_SIM_MOVED]++;
+    if (!data && length) { /* no memory: without these bytes the protocol would be cut */
+        close_link(node->sim, link);
+        return;
+    }
     struct tf_mail mail = {
         .type = MAIL_ADOPT, .object = data, .tag = length, .value = (uint64_t)(uintptr_t)link};
     if (!tf_shard_post(&node->shard, to, &mail)) {
@@ -292,6 +296,7 @@ static void read_all(struct tf_sim_node *node)
         if (conn->stuck && tf_sim_pipe_writable(&conn->link->down)) {
             tf_stream_touch(conn->stream);
         }
+        conn->stream->held = node->congested;
         if (conn->give_up_at <= sim->now) {
             end_conn(conn);
         } else if (reading(conn) && tf_sim_pipe_next(&conn->link->up) <= sim->now &&
@@ -304,8 +309,9 @@ static void read_all(struct tf_sim_node *node)
 static void accept_all(struct tf_sim_node *node)
 {
     struct tf_list_node *at = tf_list_first(&node->sim->links);
-    for (; at; at = tf_list_next(&node->sim->links, at)) {
+    while (at) {
         struct tf_sim_link *link = tf_container_of(at, struct tf_sim_link, node);
+        at = tf_list_next(&node->sim->links, at);
         if (!link->accepted && link->shard == node->shard.config.number) {
             link->accepted = true;
             open_conn(node, link, tf_bytes_of(NULL, 0));

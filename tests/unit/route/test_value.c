@@ -316,7 +316,7 @@ static void test_every_allocation_failed(void **state)
     while (!use_with_failure(nth)) {
         nth++;
     }
-    assert_true(nth > 15);
+    assert_true(nth > 12);
 }
 
 int main(void)
