@@ -385,8 +385,8 @@ static size_t on_output(struct tf_stream *stream, struct tf_bytes *ret_spans, si
 {
     struct mqtt_conn *conn = mqtt_conn_of(stream);
     size_t spans = tf_mqtt_server_output(conn->server, ret_spans, count);
-    if (spans == 0 && !wants_room(conn)) {
-        reclaim_buffer(conn); /* input that asked for no answer lent it in vain */
+    if (spans == 0) {
+        reclaim_buffer(conn); /* nothing is in it: who needs one lends it anew */
     }
     return spans;
 }

@@ -90,6 +90,7 @@ struct mqtt_session {
     uint32_t will_expiry_s; /* UINT32_MAX: none */
     uint32_t generation;    /* of its connection: counts them */
     uint32_t binds_waiting; /* filters of SUBSCRIBEs that do not stand in every shard yet */
+    uint32_t counted; /* of its subscriptions, in the front's counter */
     uint32_t id_length;
     uint8_t id[];
 };

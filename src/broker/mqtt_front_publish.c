@@ -172,7 +172,9 @@ void tf_mqtt_front_on_publish(struct mqtt_conn *conn, const struct tf_mqtt_serve
                                                       .publisher = conn->session->queue.publisher,
                                                       .origin = TF_PROTOCOL_MQTT,
                                                       .qos = packet->qos,
-                                                      .retain = packet->retain},
+                                                      .retain = packet->retain,
+                                                      /* 3.3.1.3: an empty body */
+                                                      .clear = packet->retain && length == 0},
                                          .body = &packet->payload,
                                          .body_count = packet->payload.length != 0};
     counters->publish_received++;
@@ -243,22 +245,59 @@ static uint32_t seconds_left(tf_time expires, tf_time now)
     return expires <= now ? 0 : (uint32_t)((expires - now + TF_SECOND - 1) / TF_SECOND);
 }
 
-/* The MQTT 5.0 properties that are the same for every receiver. */
-static struct tf_bytes properties_of(const struct tf_publication *publication)
+static void write_text(struct tf_writer *writer, unsigned id, struct tf_bytes value)
 {
-    if (publication->envelope.origin == TF_PROTOCOL_MQTT) {
-        return publication->envelope.encoded;
+    struct tf_mqtt_property property = {.id = (uint8_t)id, .value = value};
+    if (value.length) {
+        tf_mqtt_property_write(writer, &property);
     }
-    const struct tf_encoding *encoding =
-        publication->kept ? tf_message_encoding(publication->kept, TF_PROTOCOL_MQTT) : NULL;
+}
+
+/* Makes MQTT 5.0 properties of what an envelope of another protocol says, and attaches them. */
+static const struct tf_encoding *encode(struct mqtt_front *front, struct tf_message *message)
+{
+    const struct tf_envelope *envelope = &message->publication.envelope;
+    size_t room = 16 + envelope->content_type.length + envelope->correlation.length +
+                  envelope->reply_to.length;
+    if (!reserve_scratch(front, room)) {
+        return NULL;
+    }
+    struct tf_writer writer = tf_writer_of(front->scratch, front->scratch_size);
+    struct tf_mqtt_property format = {.id = TF_MQTT_PAYLOAD_FORMAT, .number = 1};
+    if (envelope->payload_format == TF_PAYLOAD_TEXT) {
+        tf_mqtt_property_write(&writer, &format);
+    }
+    write_text(&writer, TF_MQTT_CONTENT_TYPE, envelope->content_type);
+    write_text(&writer, TF_MQTT_CORRELATION_DATA, envelope->correlation);
+    write_text(&writer, TF_MQTT_RESPONSE_TOPIC, envelope->reply_to);
+    return tf_message_attach(message, TF_PROTOCOL_MQTT,
+                             tf_bytes_of(front->scratch, tf_writer_length(&writer)));
+}
+
+/* The MQTT 5.0 properties that are the same for every receiver. */
+static struct tf_bytes properties_of(struct mqtt_front *front, struct tf_publication *publication)
+{
+    const struct tf_envelope *envelope = &publication->envelope;
+    if (envelope->origin == TF_PROTOCOL_MQTT) {
+        return envelope->encoded;
+    }
+    struct tf_message *message = tf_publication_keep(publication, front->shard->config.alloc);
+    if (!message) {
+        return (struct tf_bytes){NULL, 0};
+    }
+    const struct tf_encoding *encoding = tf_message_encoding(message, TF_PROTOCOL_MQTT);
+    if (!encoding) {
+        encoding = encode(front, message);
+    }
+    tf_message_unref(message); /* the publication has a count of its own */
     return encoding ? encoding->bytes : (struct tf_bytes){NULL, 0};
 }
 
 /* Room that a delivery needs in the buffer when its body is copied. */
-static size_t room_for(const struct tf_publication *publication, size_t id_count)
+static size_t room_for(const struct tf_mqtt_delivery *out)
 {
-    return 512 + publication->envelope.address.length + properties_of(publication).length +
-           6 * id_count + publication->body_count * 64 + MQTT_REFERENCE_FROM;
+    return 512 + out->topic.length + out->properties.length + 6 * out->subscription_id_count +
+           out->body_count * 64 + MQTT_REFERENCE_FROM;
 }
 
 /* Hands a delivery to the machine, giving it what it asks for on the way. */
@@ -274,8 +313,7 @@ static enum tf_err send(struct mqtt_conn *conn, const struct tf_mqtt_delivery *o
         if (err != TF_NO_MEMORY || lent) {
             return err;
         }
-        size_t room = room_for(publication, out->subscription_id_count) +
-                      (out->owner ? 0 : tf_publication_length(publication));
+        size_t room = room_for(out) + (out->owner ? 0 : tf_publication_length(publication));
         lent = tf_mqtt_front_conn_lend(conn, room);
         if (!lent) {
             return TF_AGAIN;
@@ -297,7 +335,7 @@ enum tf_err tf_mqtt_front_deliver(struct tf_consumer *consumer, const struct tf_
     }
     struct tf_mqtt_delivery out = {.handle = (uint64_t)(uintptr_t)delivery->entry,
                                    .topic = envelope->address,
-                                   .properties = properties_of(publication),
+                                   .properties = properties_of(conn->front, publication),
                                    .body = publication->body,
                                    .body_count = publication->body_count,
                                    .subscription_ids = delivery->ids.ids,

@@ -85,7 +85,7 @@ void tf_mqtt_front_session_free(struct mqtt_session *session)
     tf_timers_cancel(&front->shard->timers, &session->timer.timer);
     tf_ticket_owner_release(&session->tickets);
     tf_bind_owner_release(front->shard, &session->binds);
-    front->front.counters.subscriptions -= session->queue.binding_count;
+    front->front.counters.subscriptions -= session->counted;
     tf_consumer_detach(&session->consumer);
     tf_queue_release(&session->queue);
     tf_mqtt_front_part_free(front, session->state.sent);
@@ -109,6 +109,7 @@ static void part(struct mqtt_session *session)
         session->conn = NULL;
         tf_mqtt_front_subscribe_abandon(conn);
         tf_consumer_detach(&session->consumer);
+        tf_queue_unattended(&session->queue);
     }
 }
 
@@ -229,7 +230,8 @@ static enum tf_err make_will(struct mqtt_front *front, const struct tf_mqtt_conn
                                    .publisher = session->queue.publisher,
                                    .origin = TF_PROTOCOL_MQTT,
                                    .qos = will->qos,
-                                   .retain = will->retain};
+                                   .retain = will->retain,
+                                   .clear = will->retain && will->payload.length == 0};
     if (!tf_mqtt_front_envelope_read(front, will->properties, &envelope, &session->will_expiry_s)) {
         return TF_NO_MEMORY;
     }

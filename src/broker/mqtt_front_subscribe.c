@@ -82,6 +82,14 @@ static void log_filter(struct mqtt_conn *conn, enum tf_log_level level, struct t
     }
 }
 
+/* Brings the front's counter up to what bindings the session has. */
+static void count_subscriptions(struct mqtt_session *session)
+{
+    uint32_t count = session->queue.binding_count;
+    session->front->front.counters.subscriptions += (uint64_t)count - session->counted;
+    session->counted = count;
+}
+
 /* Binds one filter; its answer comes by tf_mqtt_front_subscribe_bound unless it is refused. */
 static void bind_filter(struct mqtt_conn *conn, const struct tf_mqtt_subscription *wanted,
                         uint32_t id, struct wait *wait)
@@ -114,7 +122,7 @@ static void bind_filter(struct mqtt_conn *conn, const struct tf_mqtt_subscriptio
         wait->subscribe->waiting--;
         return;
     }
-    front->front.counters.subscriptions += !existing;
+    count_subscriptions(session);
     log_filter(conn, TF_LOG_SUBSCRIBE, wanted->filter);
 }
 
@@ -151,7 +159,7 @@ void tf_mqtt_front_subscribe_bound(struct tf_bind_owner *owner, uint64_t tag, en
     tf_container_of(owner, struct mqtt_session, binds)->binds_waiting--;
     if (err == TF_NO_MEMORY) {
         wait->reason = TF_MQTT_QUOTA_EXCEEDED;
-        subscribe->front->front.counters.subscriptions--;
+        count_subscriptions(tf_container_of(owner, struct mqtt_session, binds));
     }
     subscribe->waiting--;
     if (subscribe->conn) {
@@ -232,9 +240,9 @@ void tf_mqtt_front_on_unsubscribe(struct mqtt_conn *conn, const struct tf_mqtt_u
     for (size_t offset = 0; tf_mqtt_filter_next(packet->payload, &offset, &filter); i++) {
         bool had = tf_shard_unbind(front->shard, &conn->session->queue, filter);
         reasons[i] = had ? TF_MQTT_SUCCESS : TF_MQTT_NO_SUBSCRIPTION_EXISTED;
-        front->front.counters.subscriptions -= had;
         log_filter(conn, TF_LOG_UNSUBSCRIBE, filter);
     }
+    count_subscriptions(conn->session);
     struct tf_bytes codes = tf_bytes_of(reasons, count);
     enum tf_err err = tf_mqtt_server_unsubscribed(conn->server, packet->packet_id, codes);
     if (err == TF_NO_MEMORY && tf_mqtt_front_conn_lend(conn, count + 64)) {

@@ -443,7 +443,7 @@ static bool fill_page(struct tf_shard *shard, struct tf_bind *bind, struct tf_bi
 {
     struct tf_bind_home *home = home_of(shard, bind);
     bool more = true;
-    while (more && page->count < limit) {
+    for (unsigned steps = 0; more && page->count < limit && steps < READ_BUDGET; steps++) {
         const struct tf_value *value =
             tf_values_next(&shard->values, &home->cursor, READ_BUDGET, &more);
         if (value && value->version <= home->bound_versions[value->writer]) {
@@ -574,6 +574,13 @@ static uint32_t room_of(const struct tf_queue *queue)
     return queue->count < queue->limits->entries ? queue->limits->entries - queue->count : 0;
 }
 
+/* True while values may go into a queue: somebody is there to take them, and there is room. */
+static bool takes_values(const struct tf_queue *queue)
+{
+    return !tf_list_empty(&queue->consumers) && room_of(queue) &&
+           (tf_list_empty(&queue->available) || queue->bytes < queue->limits->bytes / 2);
+}
+
 static void push_value(struct tf_shard *shard, const struct tf_bind *bind,
                        const struct tf_binding_options *options, struct tf_message *message,
                        unsigned writer)
@@ -600,7 +607,7 @@ static bool push_pages(struct tf_shard *shard, struct tf_bind *bind)
     struct tf_bind_page *page;
     while (binding && (page = bind->pages)) {
         while (page->pushed < page->count) {
-            if (!room_of(bind->queue)) {
+            if (!takes_values(bind->queue)) {
                 return true;
             }
             push_value(shard, bind, &binding->options, page->messages[page->pushed],

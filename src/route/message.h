@@ -40,7 +40,8 @@ struct tf_envelope {
     uint8_t qos;             /* 0 at most once, 1 at least once, 2 exactly once */
     uint8_t priority;
     uint8_t payload_format; /* enum tf_payload_format */
-    bool retain;            /* becomes the value of its address */
+    bool retain;            /* becomes the value of its address, */
+    bool clear;             /* or, with `retain`, leaves the address without one */
 };
 
 struct tf_message;

@@ -303,6 +303,22 @@ void tf_consumer_detach(struct tf_consumer *consumer)
     }
 }
 
+void tf_queue_unattended(struct tf_queue *queue)
+{
+    struct tf_list_node *node = tf_list_first(&queue->available);
+    if (queue->keep_at_most_once || !tf_list_empty(&queue->consumers)) {
+        return;
+    }
+    while (node) {
+        struct tf_list_node *next = tf_list_next(&queue->available, node);
+        if (entry_of(node)->qos == 0) {
+            queue->counters->dropped_offline++;
+            drop(entry_of(node));
+        }
+        node = next;
+    }
+}
+
 void tf_entry_settle(struct tf_entry *entry)
 {
     tf_assert(entry->state == TF_ENTRY_ACQUIRED);

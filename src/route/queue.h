@@ -169,6 +169,12 @@ void tf_consumer_attach(struct tf_consumer *consumer, struct tf_queue *queue);
 /* Detaches it; what it acquired stays acquired until settled or released by whoever knows it. */
 void tf_consumer_detach(struct tf_consumer *consumer);
 
+/*
+ * The queue is left without consumers: what waits at most once is dropped, unless the queue keeps
+ * it. No effect while a consumer is attached.
+ */
+void tf_queue_unattended(struct tf_queue *queue);
+
 /* The entry's message is done with: accepted, or given up. The entry is freed. */
 void tf_entry_settle(struct tf_entry *entry);
 

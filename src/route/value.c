@@ -66,7 +66,7 @@ enum tf_err tf_values_set(struct tf_values *values, struct tf_message *message, 
     uint64_t hash = tf_hash(envelope->address, &values->key);
     struct tf_value *old = find(values, envelope->address, hash);
     uint64_t old_charge = old ? charge_of(old) : 0;
-    if (tf_publication_length(&message->publication) == 0) {
+    if (envelope->clear) {
         values->version++;
         if (old) {
             drop(values, old);
@@ -131,9 +131,9 @@ static void remember(struct tf_value_cursor *cursor, const struct tf_alloc *allo
 static struct tf_tree_node *resume(struct tf_values *values, const struct tf_value_cursor *cursor,
                                    struct tf_bytes prefix)
 {
-    return cursor->last ? tf_tree_seek_after(&values->ordered,
-                                             cursor->last->publication.envelope.address)
-                        : tf_tree_seek(&values->ordered, prefix);
+    return cursor->last
+               ? tf_tree_seek_after(&values->ordered, cursor->last->publication.envelope.address)
+               : tf_tree_seek(&values->ordered, prefix);
 }
 
 const struct tf_value *tf_values_next(struct tf_values *values, struct tf_value_cursor *cursor,

@@ -43,7 +43,8 @@ struct tf_values {
 /* Where a reader of a filter is. */
 struct tf_value_cursor {
     struct tf_bytes filter; /* borrowed */
-    /* Whose address was looked at last, counted; NULL: at the start. No copy: addresses are long. */
+    /* Whose address was looked at last, counted; NULL: at the start. No copy: addresses are long.
+     */
     struct tf_message *last;
     bool end;
 };
@@ -57,8 +58,8 @@ TF_MUST_USE enum tf_err tf_values_init(struct tf_values *values, const struct tf
 void tf_values_release(struct tf_values *values);
 
 /*
- * Sets the value of the message's address, or clears it when the body is empty (MQTT 5.0
- * 3.3.1-6); takes a count of its own. TF_LIMIT: more values or bytes than allowed.
+ * Sets the value of the message's address, or clears it (envelope.clear); takes a count of its own.
+ * TF_LIMIT: more values or bytes than allowed.
  */
 TF_MUST_USE enum tf_err tf_values_set(struct tf_values *values, struct tf_message *message,
                                       unsigned writer);

@@ -155,8 +155,9 @@ void tf_sim_machine_publish(struct tf_sim_client *client, const struct tf_sim_me
         return;
     }
     if (err) {
-        tf_sim_fail(client->sim, "client %u: the client machine will not publish: %s",
-                    client->number, tf_err_name(err));
+        tf_sim_blame(client->sim, "client %u: the client machine will not publish: %s",
+                     client->number, tf_err_name(err));
+        client->sim->message_count--;
         return;
     }
     tf_sim_client_tell_publish(client, message, 0, false);
@@ -167,8 +168,8 @@ void tf_sim_machine_publish(struct tf_sim_client *client, const struct tf_sim_me
 static bool requested(struct tf_sim_client *client, enum tf_err err)
 {
     if (err && err != TF_AGAIN) {
-        tf_sim_fail(client->sim, "client %u: the client machine refuses a request: %s",
-                    client->number, tf_err_name(err));
+        tf_sim_blame(client->sim, "client %u: the client machine refuses a request: %s",
+                     client->number, tf_err_name(err));
     }
     flush(client);
     return err == TF_OK;
@@ -216,11 +217,11 @@ bool tf_sim_machine_answer(struct tf_sim_client *client, const struct tf_sim_ans
                           ? tf_mqtt_client_complete(machine, answer->packet_id)
                           : tf_mqtt_client_ack(machine, answer->packet_id, 0);
     if (err && err != TF_AGAIN) {
-        tf_sim_fail(client->sim, "client %u: the client machine will not answer id %u: %s",
-                    client->number, answer->packet_id, tf_err_name(err));
+        tf_sim_blame(client->sim, "client %u: the client machine will not answer id %u: %s",
+                     client->number, answer->packet_id, tf_err_name(err));
     }
     flush(client);
-    return err == TF_OK;
+    return err != TF_AGAIN;
 }
 
 /* ---- events ---- */
@@ -376,7 +377,7 @@ static void check(struct tf_sim_client *client)
                     client->number);
     } else if (tf_mqtt_client_closing(m->client, &reason) && !client->was_silent) {
         tf_sim_blame(client->sim, "client %u: the client machine gives the server up with 0x%02x",
-                    client->number, reason);
+                     client->number, reason);
     }
 }
 

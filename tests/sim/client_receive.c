@@ -274,7 +274,7 @@ void tf_sim_client_on_disconnect(struct tf_sim_client *client, uint8_t reason)
         sim->seen[TF_SIM_KEEP_ALIVE_ENDED]++;
     } else if (client->state != TF_SIM_LEAVING) {
         tf_sim_blame(sim, "client %u was disconnected with 0x%02x, having done nothing wrong",
-                    client->number, reason);
+                     client->number, reason);
     }
 }
 
@@ -371,7 +371,7 @@ static void on_end(struct tf_sim_client *client)
     bool leaving = client->state == TF_SIM_LEAVING;
     if (!leaving && !client->was_silent && !link->harmed) {
         tf_sim_blame(client->sim, "client %u: the server closed the connection without a cause",
-                    client->number);
+                     client->number);
         if (client->sim->failed) {
             return;
         }

@@ -154,9 +154,9 @@ static void check_order(struct tf_sim_oracle *oracle, const struct tf_sim_event 
         return;
     }
     /* what was sent again may come late to those who missed its first time */
-    bool bound = record->times_sent == 1 ||
-                 (subscribed && e->qos > 0 &&
-                  record->info.length + 300 <= session->least_max_packet);
+    bool bound =
+        record->times_sent == 1 ||
+        (subscribed && e->qos > 0 && record->info.length + 300 <= session->least_max_packet);
     if (e->message + 1 < *last && bound) {
         tf_sim_oracle_fail(oracle, "client %u got m%u after m%u: of one publisher, topic and QoS",
                            e->client, e->message, *last - 1);

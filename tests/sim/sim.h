@@ -365,7 +365,7 @@ struct tf_sim_options {
     uint64_t seed;
     unsigned shards;     /* 0: drawn */
     unsigned operations; /* 0: drawn */
-    unsigned starve; /* one allocation in so many fails while there are faults; 0: none */
+    unsigned starve;     /* one allocation in so many fails while there are faults; 0: none */
     uint8_t fill;
     bool trace;
 };
@@ -401,7 +401,8 @@ void tf_sim_memory_init(struct tf_sim *sim);
 void tf_sim_trace(struct tf_sim *sim, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 /* What clients find wrong is no failure in a run without enough memory: anything may be refused. */
-void tf_sim_blame(struct tf_sim *sim, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void tf_sim_blame(struct tf_sim *sim, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 void tf_sim_fail(struct tf_sim *sim, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Tells the oracle and the trace what a client did or saw. */
 void tf_sim_tell(struct tf_sim *sim, struct tf_sim_event *event);

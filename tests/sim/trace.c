@@ -39,8 +39,8 @@ static void fail(struct tf_sim *sim, const char *format, va_list arguments)
         return;
     }
     sim->failed = true;
-    int length = snprintf(sim->failure, sizeof(sim->failure),
-                          "at %llu us: ", (unsigned long long)sim->now);
+    int length =
+        snprintf(sim->failure, sizeof(sim->failure), "at %llu us: ", (unsigned long long)sim->now);
     vsnprintf(sim->failure + length, sizeof(sim->failure) - (size_t)length, format, arguments);
     tf_sim_trace(sim, "FAILED %s", sim->failure);
 }

@@ -137,7 +137,8 @@ struct tf_publication rig_publication(struct tf_bytes address, const char *body,
                                                 .expires = TF_TIME_NEVER,
                                                 .origin = TF_PROTOCOL_SYSTEM,
                                                 .qos = qos,
-                                                .retain = retain},
+                                                .retain = retain,
+                                                .clear = retain && ret_body->length == 0},
                                    .body = ret_body,
                                    .body_count = ret_body->length != 0};
 }
