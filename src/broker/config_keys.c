@@ -292,6 +292,15 @@ const struct tf_config_key tf_config_keys[] = {
      .help =
          "Delivers by the QoS of the subscription even where the message came with a lower one. "
          "MQTT does not allow that."},
+    {.name = "max_sessions",
+     GLOBAL_(max_sessions),
+     NUMBER_(1, 100000000, 1000000),
+     SESSION_,
+     .flags = TF_CONFIG_RELOADABLE | TF_CONFIG_OWN,
+     .unit = "sessions",
+     .help =
+         "Sessions in all, with a connection or without. Each shard has its part of them and an "
+         "eighth more, because client ids do not spread evenly."},
     {.name = "max_subscriptions",
      GLOBAL_(max_subscriptions),
      NUMBER_(1, 1000000, 10000),

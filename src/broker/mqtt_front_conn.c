@@ -152,6 +152,12 @@ static void on_settled(struct mqtt_conn *conn, struct tf_entry *entry)
     tf_mqtt_front_conn_touch(conn);
 }
 
+static void on_returned(struct mqtt_conn *conn, struct tf_message *message)
+{
+    conn->borrowed -= message->size;
+    tf_message_unref(message);
+}
+
 /* Deals with one event. False: the connection moves to another shard. */
 static bool on_event(struct mqtt_conn *conn, const struct tf_mqtt_server_event *event)
 {
@@ -187,7 +193,7 @@ static bool on_event(struct mqtt_conn *conn, const struct tf_mqtt_server_event *
         tf_mqtt_front_resend(conn);
         break;
     case TF_MQTT_SERVER_RETURNED:
-        tf_message_unref((struct tf_message *)(uintptr_t)event->owner);
+        on_returned(conn, (struct tf_message *)(uintptr_t)event->owner);
         break;
     case TF_MQTT_SERVER_NEEDS:
         on_needs(conn, event);

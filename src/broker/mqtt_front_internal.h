@@ -27,6 +27,7 @@
 #define MQTT_BUFFERS_KEPT 256u    /* that a front keeps for reuse */
 #define MQTT_REFERENCE_FROM 1024u /* bodies from here on go out by reference */
 #define MQTT_BODY_RUN 65536u      /* PUBLISH above this comes in runs */
+#define MQTT_BORROWED_MAX 262144u /* of bodies by reference in one output; then it is full */
 
 struct mqtt_front;
 struct mqtt_session;
@@ -60,6 +61,7 @@ struct mqtt_conn {
     uint8_t *input;              /* bytes that wait for more, or for the machine */
     struct tf_entry *resending;  /* the delivery at which a resumption is; NULL: none */
     struct tf_message *incoming; /* a message whose body comes in runs */
+    uint64_t borrowed;           /* bytes of messages whose bodies the output refers to */
     uint32_t buffer_size;
     uint32_t input_length, input_capacity, input_need;
     uint16_t incoming_id; /* of the PUBLISH whose body is still coming; else 0 */
@@ -90,7 +92,7 @@ struct mqtt_session {
     uint32_t will_expiry_s; /* UINT32_MAX: none */
     uint32_t generation;    /* of its connection: counts them */
     uint32_t binds_waiting; /* filters of SUBSCRIBEs that do not stand in every shard yet */
-    uint32_t counted; /* of its subscriptions, in the front's counter */
+    uint32_t counted;       /* of its subscriptions, in the front's counter */
     uint32_t id_length;
     uint8_t id[];
 };

@@ -327,10 +327,11 @@ enum tf_err tf_mqtt_front_deliver(struct tf_consumer *consumer, const struct tf_
     struct mqtt_conn *conn = session->conn;
     struct tf_publication *publication = delivery->publication;
     const struct tf_envelope *envelope = &publication->envelope;
-    if (!conn || !tf_mqtt_front_conn_lend(conn, MQTT_BUFFER_SIZE)) {
-        if (conn) { /* no memory now: tried again when the connection is served next */
-            conn->blocked = true;
-        }
+    if (!conn) {
+        return TF_AGAIN;
+    }
+    if (conn->borrowed >= MQTT_BORROWED_MAX || !tf_mqtt_front_conn_lend(conn, MQTT_BUFFER_SIZE)) {
+        conn->blocked = true; /* tried again when output was sent, or the connection is served */
         return TF_AGAIN;
     }
     struct tf_mqtt_delivery out = {.handle = (uint64_t)(uintptr_t)delivery->entry,
@@ -357,7 +358,9 @@ enum tf_err tf_mqtt_front_deliver(struct tf_consumer *consumer, const struct tf_
     }
     bool borrowed = false;
     enum tf_err err = send(conn, &out, publication, &borrowed);
-    if (message && !borrowed) {
+    if (borrowed) {
+        conn->borrowed += message->size;
+    } else if (message) {
         tf_message_unref(message);
     }
     if (err == TF_OK) {

@@ -268,7 +268,18 @@ static uint8_t refusal(const struct mqtt_conn *conn, const struct tf_mqtt_connec
     return 0;
 }
 
-/* The session that a CONNECT gets: the one there is, or a new one. NULL: no memory. */
+/* True while this shard's part of the sessions allows one more. */
+static bool may_add(const struct mqtt_front *front)
+{
+    uint64_t part = front->context.config->max_sessions;
+    if (front->shard->count > 1) {
+        part /= front->shard->count;
+        part += part / 8 + 1;
+    }
+    return front->front.counters.sessions < part;
+}
+
+/* The session that a CONNECT gets: the one there is, or a new one. NULL: no memory, or too many. */
 static struct mqtt_session *find_session(struct mqtt_front *front, struct tf_bytes id, bool clean,
                                          bool *ret_present)
 {
@@ -289,7 +300,7 @@ static struct mqtt_session *find_session(struct mqtt_front *front, struct tf_byt
             }
         }
     }
-    return session ? session : new_session(front, id);
+    return session || !may_add(front) ? session : new_session(front, id);
 }
 
 static void attach(struct mqtt_conn *conn, struct mqtt_session *session)
@@ -356,11 +367,12 @@ bool tf_mqtt_front_session_connect(struct mqtt_conn *conn, const struct tf_mqtt_
         return false;
     }
     struct mqtt_session *session = find_session(front, id, connect->clean_start, &present);
+    bool full = !session && !may_add(front);
     if (!session || (connect->has_will && make_will(front, connect, session))) {
         if (session) {
             give_up(session, present);
         }
-        refuse(conn, TF_MQTT_SERVER_BUSY);
+        refuse(conn, full ? TF_MQTT_QUOTA_EXCEEDED : TF_MQTT_SERVER_BUSY);
         return true;
     }
     if (!connect->has_will) {

@@ -34,6 +34,9 @@ void tf_sim_trace(struct tf_sim *sim, const char *format, ...)
 }
 
 static void fail(struct tf_sim *sim, const char *format, va_list arguments)
+    __attribute__((format(printf, 2, 0)));
+
+static void fail(struct tf_sim *sim, const char *format, va_list arguments)
 {
     if (sim->failed) {
         return;

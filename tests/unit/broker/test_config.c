@@ -46,6 +46,7 @@ static const struct value_row value_rows[] = {
     {"max_topic_levels 1", true, FIELD(max_topic_levels), 1},
     {"max_topic_levels 128", true, FIELD(max_topic_levels), 128},
     {"max_topic_levels 129", false, BAD},
+    {"max_sessions 0", false, BAD},
     {"max_subscriptions 0", false, BAD},
     /* 0 for no limit, in fields of every width */
     {"max_inflight_messages 0", true, FIELD(max_inflight_messages), 65535},
@@ -149,6 +150,7 @@ static void test_defaults(void **state)
     assert_int_equal(config->max_inflight_messages, 20);
     assert_int_equal(config->max_queued_messages, 1000);
     assert_int_equal(config->max_queued_bytes, 64 << 20);
+    assert_int_equal(config->max_sessions, 1000000);
     assert_int_equal(config->max_subscriptions, 10000);
     assert_int_equal(config->max_retained_messages, 1000000);
     assert_int_equal(config->max_retained_bytes, 1 << 30);

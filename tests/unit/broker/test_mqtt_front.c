@@ -426,6 +426,24 @@ static void test_counters(void **state)
     stop(driver);
 }
 
+/* What is full is full for new sessions only. */
+static void test_limit_of_sessions(void **state)
+{
+    (void)state;
+    struct driver *driver = malloc(sizeof(*driver));
+    struct client client, other;
+    driver_init(driver, 1);
+    driver->config.max_sessions = 1;
+    driver_start(driver);
+    peer_connect(&client, driver, 0, "c", (struct hello){.clean = true, .expiry = 10});
+    peer_send_connect(&other, driver, 0, "d", (struct hello){.clean = true});
+    assert_int_equal(peer_expect(&other, CONNACK).reason, 0x97);
+    peer_expect_end(&other, 0);
+    assert_true(peer_connect(&other, driver, 0, "c", (struct hello){.expiry = 10}));
+    peer_expect_end(&client, 0x8E);
+    stop(driver);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -441,6 +459,7 @@ int main(void)
         cmocka_unit_test(test_keep_alive),
         cmocka_unit_test(test_drain),
         cmocka_unit_test(test_counters),
+        cmocka_unit_test(test_limit_of_sessions),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
