@@ -155,10 +155,10 @@ struct tf_config {
     uint16_t max_inflight_messages;
     uint32_t max_queued_messages;
     uint64_t max_queued_bytes;
-    bool queue_qos0_messages;   /* for a session that is away */
-    bool upgrade_outgoing_qos;  /* deliver by the subscription's QoS even if published lower */
+    bool queue_qos0_messages;  /* for a session that is away */
+    bool upgrade_outgoing_qos; /* deliver by the subscription's QoS even if published lower */
     uint32_t max_sessions;
-    uint32_t max_subscriptions; /* of a session */
+    uint32_t max_subscriptions;              /* of a session */
     uint32_t persistent_client_expiration_s; /* TF_CONFIG_UNLIMITED: never */
 
     /* values and memory */

@@ -64,13 +64,12 @@ static enum tf_err set_until(struct fixture *fixture, const char *address, const
                              tf_time expires, unsigned writer)
 {
     struct tf_bytes body = tf_bytes_str(text);
-    struct tf_publication publication = {
-        .envelope = {.address = tf_bytes_str(address),
-                     .expires = expires,
-                     .retain = true,
-                     .clear = body.length == 0},
-        .body = &body,
-        .body_count = body.length != 0};
+    struct tf_publication publication = {.envelope = {.address = tf_bytes_str(address),
+                                                      .expires = expires,
+                                                      .retain = true,
+                                                      .clear = body.length == 0},
+                                         .body = &body,
+                                         .body_count = body.length != 0};
     struct tf_message *message = tf_publication_keep(&publication, &fixture->memory.alloc);
     tf_publication_release(&publication);
     if (!message) {
