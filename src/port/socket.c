@@ -73,6 +73,9 @@ enum tf_err tf_socket_resolve(const char *host, uint16_t port, bool listening,
         return TF_NOT_FOUND;
     snprintf(service, sizeof(service), "%u", (unsigned)port);
     int failed = getaddrinfo(host && copy[0] ? copy : NULL, service, &hints, &list);
+    if (failed && host &&
+        strcmp(copy, "localhost") == 0) /* RFC 6761 6.3: without a hosts file too */
+        failed = getaddrinfo("127.0.0.1", service, &hints, &list);
     if (failed)
         return resolver_error(failed);
     for (struct addrinfo *info = list; info && count < capacity; info = info->ai_next) {

@@ -427,7 +427,10 @@ static void test_slow_reader(void **state)
         unsigned count = 0;
         int last = -1;
         while (peer_take(&slow, &reply)) { /* in order, to the end of what was kept */
-            int number = atoi((const char *)reply.payload.data);
+            char digits[128] = "";
+            assert_in_range(reply.payload.length, 1, sizeof(digits) - 1);
+            memcpy(digits, reply.payload.data, reply.payload.length);
+            int number = atoi(digits);
             assert_true(number > last);
             last = number;
             count++;
