@@ -427,7 +427,7 @@ static void test_slow_reader(void **state)
         unsigned count = 0;
         int last = -1;
         while (peer_take(&slow, &reply)) { /* in order, to the end of what was kept */
-            char digits[9] = ""; /* what a body begins with; the rest is padding */
+            char digits[9] = "";           /* what a body begins with; the rest is padding */
             assert_true(reply.payload.length >= sizeof(digits) - 1);
             memcpy(digits, reply.payload.data, sizeof(digits) - 1);
             int number = atoi(digits);
