@@ -207,7 +207,7 @@ TF_MUST_USE enum tf_err tf_mqtt_client_unsubscribe(struct tf_mqtt_client *client
  * Acknowledges a PUBLISH at QoS 1 or 2 (after its last BODY). PUBACKs and PUBRECs go out in the
  * order of the PUBLISHes (4.6), whatever the order of these calls; what does not fit goes out
  * later. `reason`: 0 or a failure, for which 3.1.1 has no word but to close. Serves also for a QoS
- * 2 PUBLISH of an earlier connection of this session. TF_NOT_FOUND: no such PUBLISH is waiting.
+ * 2 PUBLISH of the session's earlier connection. TF_NOT_FOUND: no such PUBLISH is waiting.
  */
 TF_MUST_USE enum tf_err tf_mqtt_client_ack(struct tf_mqtt_client *client, uint16_t packet_id,
                                            uint8_t reason);

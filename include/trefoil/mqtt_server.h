@@ -187,7 +187,7 @@ TF_MUST_USE enum tf_err tf_mqtt_server_refuse(struct tf_mqtt_server *server, uin
  * Answers a PUBLISH at QoS 1 or 2. PUBACKs and PUBRECs go out in the order of the PUBLISHes (4.6),
  * whatever the order of these calls. `reason`: 0, 0x10, or a failure: for 3.1.1, which has none,
  * a failure sends nothing and closes. Never lacks room: what does not fit goes out later.
- * Serves also for a QoS 2 PUBLISH that came by an earlier connection of this session; without a
+ * Serves also for a QoS 2 PUBLISH that came by the session's earlier connection; without a
  * connection it is tf_mqtt_session_published. TF_NOT_FOUND: no such PUBLISH is waiting.
  */
 TF_MUST_USE enum tf_err tf_mqtt_server_published(struct tf_mqtt_server *server, uint16_t packet_id,
