@@ -1,18 +1,21 @@
-# Writes the linker's version script for libtrefoil.so: the functions that the public headers name are
-# exported, everything else stays inside. A name in a comment that is no function harms nothing.
+# Writes the linker's version script for libtrefoil.so: the functions and constants that the public headers
+# name are exported, everything else stays inside. A name in a comment that is no function harms nothing.
 file(GLOB headers ${HEADERS}/*.h)
 set(names)
 foreach(header ${headers})
     file(READ ${header} text)
     string(REGEX MATCHALL "tf_[a-z0-9_]+\\(" found "${text}")
+    list(TRANSFORM found REPLACE "\\(" "")
+    list(APPEND names ${found})
+    string(REGEX MATCHALL "extern const struct tf_[a-z0-9_]+ tf_[a-z0-9_]+" found "${text}")
+    list(TRANSFORM found REPLACE "^.* " "")
     list(APPEND names ${found})
 endforeach()
 list(REMOVE_DUPLICATES names)
 list(SORT names)
 set(body "")
 foreach(name ${names})
-    string(REPLACE "(" ";" line "${name}")
-    string(APPEND body "        ${line}\n")
+    string(APPEND body "        ${name};\n")
 endforeach()
 if(body)
     set(body "    global:\n${body}")

@@ -70,6 +70,7 @@ static bool run(struct tf_mqtt_client *client, const struct tf_mqtt_delivery *me
 int main(int argc, char **argv)
 {
     struct tf_mqtt_client_config config = {
+        .features = TF_MQTT_CLIENT_ALL,
         .connect = {.version = TF_MQTT_5, .clean_start = true, .keep_alive_s = 30},
         .session = &session,
         .max_packet_size = TCP_INPUT_MAX,

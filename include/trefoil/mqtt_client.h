@@ -26,10 +26,38 @@
 struct tf_mqtt_client;
 
 /*
+ * What a client can do beyond publishing at QoS 0 by MQTT 3.1.1. A part that a config leaves NULL
+ * is not linked. What the server sends for such a part is a violation; what the caller asks of it,
+ * TF_UNSUPPORTED.
+ */
+struct tf_mqtt_receiving;
+struct tf_mqtt_reliable;
+struct tf_mqtt_version_5;
+
+/* SUBSCRIBE, UNSUBSCRIBE, PUBLISH from the server and its acknowledgements, topic aliases. */
+extern const struct tf_mqtt_receiving tf_mqtt_client_receiving;
+/* Publishing at QoS 1 and 2 and by reference; sessions that outlive a connection. */
+extern const struct tf_mqtt_reliable tf_mqtt_client_reliable;
+/* MQTT 5.0: properties, reason codes, DISCONNECT from the server. */
+extern const struct tf_mqtt_version_5 tf_mqtt_client_version_5;
+
+struct tf_mqtt_features {
+    const struct tf_mqtt_receiving *receiving;
+    const struct tf_mqtt_reliable *reliable;
+    const struct tf_mqtt_version_5 *version_5;
+};
+
+/* All of it, for an initializer: `.features = TF_MQTT_CLIENT_ALL`. */
+#define TF_MQTT_CLIENT_ALL                                                             \
+    {                                                                                  \
+        &tf_mqtt_client_receiving, &tf_mqtt_client_reliable, &tf_mqtt_client_version_5 \
+    }
+
+/*
  * Bounds of each part, for static arrays (aligned as uint64_t); the size functions and NEEDS events
  * never ask for more. `ids`: 1 to 32,768, `count` of aliases, `bytes` of their topics.
  */
-#define TF_MQTT_CLIENT_SIZE 352u
+#define TF_MQTT_CLIENT_SIZE (sizeof(void *) > 4 ? 352u : 272u)
 #define TF_MQTT_SENT_SIZE(ids) (16u * (ids))
 #define TF_MQTT_RECEIVED_SIZE(ids) (16u * (ids))
 #define TF_MQTT_PENDING_SIZE(messages) (8u * ((messages) + 4u))
@@ -40,24 +68,26 @@ struct tf_mqtt_client;
 
 /* Read during init and while the machine lives; the views in `connect` too. */
 struct tf_mqtt_client_config {
+    struct tf_mqtt_features features;
     /*
      * What CONNECT says. `version` is TF_MQTT_3_1_1 or TF_MQTT_5. `properties` are those of 5.0 but
      * Receive Maximum, Maximum Packet Size and Topic Alias Maximum, which follow from what is
-     * below.
+     * below. Without the feature `reliable` it is to be a clean start.
      */
     struct tf_mqtt_connect connect;
-    struct tf_mqtt_session *session; /* must outlive the machine; empty for a clean start */
-    uint32_t max_packet_size;        /* inbound, bytes in all */
-    uint32_t body_run;               /* PUBLISH above this comes in runs (BODY events); 0: never */
-    uint32_t reference_from;         /* bodies from this size go out by reference; 0: never */
-    uint32_t topic_alias_bytes;      /* of all inbound alias topics together */
-    uint32_t connack_timeout_ms;     /* from init to CONNACK; 0: no limit */
-    uint32_t ping_timeout_ms;        /* from PINGREQ to PINGRESP; 0: no limit */
-    uint16_t receive_maximum;        /* inbound QoS 1 and 2 at once, 1 to 65,535 */
-    uint16_t topic_alias_maximum;    /* inbound; 0: none */
-    uint16_t max_in_flight;          /* outbound QoS 1 and 2 at once, at most the server's own */
-    bool check_payload_format;       /* payload format 1 must be UTF-8 (3.3.2.3.2) */
-    bool stored;                     /* the session is stored: see RECEIVED and RELEASED */
+    /* Must outlive the machine; empty for a clean start; NULL: neither receiving nor reliable. */
+    struct tf_mqtt_session *session;
+    uint32_t max_packet_size;     /* inbound, bytes in all */
+    uint32_t body_run;            /* PUBLISH above this comes in runs (BODY events); 0: never */
+    uint32_t reference_from;      /* bodies from this size go out by reference; 0: never */
+    uint32_t topic_alias_bytes;   /* of all inbound alias topics together */
+    uint32_t connack_timeout_ms;  /* from init to CONNACK; 0: no limit */
+    uint32_t ping_timeout_ms;     /* from PINGREQ to PINGRESP; 0: no limit */
+    uint16_t receive_maximum;     /* receiving: QoS 1 and 2 at once, 1 to 65,535 */
+    uint16_t topic_alias_maximum; /* inbound; 0: none */
+    uint16_t max_in_flight;       /* reliable: QoS 1 and 2 at once, at most the server's own */
+    bool check_payload_format;    /* payload format 1 must be UTF-8 (3.3.2.3.2) */
+    bool stored;                  /* the session is stored: see RECEIVED and RELEASED */
 };
 
 enum tf_mqtt_client_event_type {
@@ -123,10 +153,10 @@ struct tf_mqtt_client_event {
 size_t tf_mqtt_client_size(const struct tf_mqtt_client_config *config);
 
 /*
- * Makes a machine in `memory`. TF_MISUSE: the config is invalid, or a clean start has a session
- * with something in it. TF_UNSUPPORTED: an Authentication Method is among the properties.
- * TF_NO_MEMORY: `length` is less than tf_mqtt_client_size. Nothing needs to be released but what
- * was lent and given.
+ * Makes a machine in `memory`. TF_MISUSE: the config is invalid or wants a part that it leaves out,
+ * or a clean start has a session with something in it. TF_UNSUPPORTED: an Authentication Method is
+ * among the properties. TF_NO_MEMORY: `length` is less than tf_mqtt_client_size. Nothing needs to
+ * be released but what was lent and given.
  */
 TF_MUST_USE enum tf_err tf_mqtt_client_init(struct tf_mqtt_client **ret, void *memory,
                                             size_t length,
@@ -179,7 +209,8 @@ bool tf_mqtt_client_event(struct tf_mqtt_client *client, struct tf_mqtt_client_e
  *   LOST, NEEDS): keep it, try again when output was sent, a delivery settled, an event was pulled.
  * TF_LIMIT: over the server's Maximum Packet Size: it cannot be sent on this connection (as RESEND,
  *   it is forgotten).
- * TF_UNSUPPORTED: QoS or retain that the server does not offer (3.2.2.3.4, 3.2.2.3.5).
+ * TF_UNSUPPORTED: QoS or retain that the server does not offer (3.2.2.3.4, 3.2.2.3.5), or a QoS
+ *   above 0 without the feature `reliable`.
  * TF_NO_MEMORY: not even the whole buffer has room for it: take it back and lend a larger one.
  * TF_MISUSE: no topic, over 65,535 bytes, QoS 3, or a resend at another QoS than at first.
  * TF_CLOSED: closing.
@@ -191,7 +222,8 @@ TF_MUST_USE enum tf_err tf_mqtt_client_publish(struct tf_mqtt_client *client,
 /*
  * Subscribes to 1 to 255 filters; SUBSCRIBED for `handle` brings the answer. `properties` for 5.0.
  * TF_AGAIN: not connected yet, no room, TF_MQTT_CLIENT_REQUESTS are unanswered, or events wait.
- * TF_UNSUPPORTED: wildcards, shared subscriptions or identifiers that the server does not offer.
+ * TF_UNSUPPORTED: wildcards, shared subscriptions or identifiers that the server does not offer, or
+ *   the feature `receiving` is left out.
  * TF_MISUSE: no filter or too many, an invalid filter. TF_LIMIT, TF_NO_MEMORY, TF_CLOSED: as above.
  */
 TF_MUST_USE enum tf_err tf_mqtt_client_subscribe(struct tf_mqtt_client *client, uint64_t handle,

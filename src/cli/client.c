@@ -276,7 +276,8 @@ static enum tf_err start_machine(struct tf_cli_client *client)
     free_machine(client);
     tf_mqtt_session_init(&client->session);
     client->machine_config =
-        (struct tf_mqtt_client_config){.connect = make_connect(client),
+        (struct tf_mqtt_client_config){.features = TF_MQTT_CLIENT_ALL,
+                                       .connect = make_connect(client),
                                        .session = &client->session,
                                        .max_packet_size = TF_MQTT_LENGTH_MAX + 5,
                                        .reference_from = REFERENCE_FROM,

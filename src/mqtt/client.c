@@ -1,22 +1,24 @@
 /*
- * The client's side of one MQTT connection: the table of packets, the events, keep-alive. What it
- * does like the server is in conn*.c, the handshake in client_connect.c, subscriptions in
- * client_subscribe.c. It must not know what the caller makes of a message.
+ * The client's side of one MQTT connection: packets, events, keep-alive. What it does like the
+ * server is in conn*.c, the handshake in client_connect.c; the parts that a firmware may leave out
+ * (see conn.h) are in client_receive.c and client_subscribe.c, client_reliable.c,
+ * client_version_5.c. It must not know what the caller makes of a message, nor call a part by name.
  *
  * States (enum tf_mqtt_conn_state) and who moves them:
  *
  *   NEW        no buffer has been lent yet
  *     -> ANSWERING  tf_mqtt_client_lend: CONNECT is written
  *   ANSWERING  CONNACK is to come, or has come and LOST events are to be pulled
- *     -> RESUMING   tf_mqtt_client_on_connack, tf_mqtt_client_lose: the session has deliveries
+ *     -> RESUMING   tf_mqtt_client_on_connack, `lose` of `reliable`: the session has deliveries
  *     -> UP         the same: it has none
  *     -> CLOSING    on_connack: the server refuses; tf_mqtt_client_tick: no CONNACK in time
  *   RESUMING   old deliveries go first: RESEND, RECEIVED, PUBREL
  *     -> UP         resume_next in conn_send.c, after the last of them
  *   RESUMING, UP
- *     -> CLOSING    tf_mqtt_client_disconnect; tf_mqtt_client_on_disconnect: the server says
- * goodbye; tf_mqtt_conn_violate: it broke the protocol; tf_mqtt_client_tick: no PINGRESP any ->
- * CLOSING    tf_mqtt_client_abandon
+ *     -> CLOSING    tf_mqtt_client_disconnect; `input` of `version_5`: the server says goodbye;
+ *                   tf_mqtt_conn_violate: it broke the protocol; tf_mqtt_client_tick: no PINGRESP
+ *   any
+ *     -> CLOSING    tf_mqtt_client_abandon
  *
  * Invariants (tf_mqtt_client_check) beside those of the connection, see server.c 3 to 8 and 10:
  *  1. Something is `losing` in ANSWERING only, and it is an id in use.
@@ -33,12 +35,13 @@
 
 static bool config_valid(const struct tf_mqtt_client_config *config)
 {
+    const struct tf_mqtt_features *features = &config->features;
     uint8_t version = config->connect.version;
 
-    return (version == TF_MQTT_3_1_1 || version == TF_MQTT_5) && config->session &&
-           config->max_packet_size >= 16 && (config->body_run == 0 || config->body_run >= 16) &&
-           config->receive_maximum > 0 && config->max_in_flight > 0 &&
-           (config->topic_alias_maximum == 0 || config->topic_alias_bytes > 0);
+    return (version == TF_MQTT_3_1_1 || (version == TF_MQTT_5 && features->version_5)) &&
+           (!features->receiving || features->receiving->valid(config)) &&
+           (features->reliable ? features->reliable->valid(config) : config->connect.clean_start) &&
+           config->max_packet_size >= 16;
 }
 
 size_t tf_mqtt_client_size(const struct tf_mqtt_client_config *config)
@@ -50,25 +53,11 @@ enum tf_err tf_mqtt_client_init(struct tf_mqtt_client **ret, void *memory, size_
                                 const struct tf_mqtt_client_config *config, tf_time now)
 {
     struct tf_mqtt_client *client = memory;
-    struct tf_mqtt_property method;
-    struct tf_mqtt_conn_rules rules = {
-        .max_packet_size = config->max_packet_size,
-        .body_run = config->body_run,
-        .reference_from = config->reference_from,
-        .alias_bytes = config->topic_alias_bytes,
-        .receive_maximum = config->receive_maximum,
-        .alias_maximum = config->topic_alias_maximum,
-        .maximum_qos = 2,
-        .request_maximum = TF_MQTT_CLIENT_REQUESTS,
-        .retain_available = true,
-        .check_payload_format = config->check_payload_format,
-    };
+    const struct tf_mqtt_features *features = &config->features;
 
-    if (!config_valid(config) ||
-        (config->connect.clean_start &&
-         (config->session->sent_count > 0 || config->session->received_count > 0)))
+    if (!config_valid(config))
         return TF_MISUSE;
-    if (tf_mqtt_property_find(config->connect.properties, TF_MQTT_AUTHENTICATION_METHOD, &method))
+    if (features->version_5 && features->version_5->authenticates(config->connect.properties))
         return TF_UNSUPPORTED;
     if (length < sizeof *client)
         return TF_NO_MEMORY;
@@ -76,14 +65,16 @@ enum tf_err tf_mqtt_client_init(struct tf_mqtt_client **ret, void *memory, size_
                                       .spoken = now,
                                       .pinged = TF_TIME_NEVER,
                                       .keep_alive_s = config->connect.keep_alive_s,
-                                      .maximum_qos = 2,
                                       .retain_available = true,
                                       .wildcard_available = true,
                                       .identifier_available = true,
                                       .shared_available = true};
-    tf_mqtt_conn_init(&client->conn, &rules, now);
+    tf_mqtt_conn_init(&client->conn, features, now);
+    client->conn.rules.max_packet_size = config->max_packet_size;
     client->conn.version = config->connect.version;
-    client->conn.send_limit = config->max_in_flight;
+    if ((features->receiving && !features->receiving->begin(client)) ||
+        (features->reliable && !features->reliable->begin(client)))
+        return TF_MISUSE;
     *ret = client;
     return TF_OK;
 }
@@ -108,7 +99,9 @@ enum tf_err tf_mqtt_client_lend(struct tf_mqtt_client *client, void *buffer, siz
     if (err)
         return err;
     if (client->conn.state == TF_MQTT_CONN_NEW) {
-        err = tf_mqtt_client_put_connect(client);
+        err = client->conn.version >= TF_MQTT_5
+                  ? client->conn.features->version_5->connect(client)
+                  : tf_mqtt_client_write_connect(client, &client->config->connect, 0);
         if (err)
             (void)tf_mqtt_output_take(&client->conn.output);
         return err;
@@ -120,49 +113,6 @@ enum tf_err tf_mqtt_client_lend(struct tf_mqtt_client *client, void *buffer, siz
 /* --- input
  * ------------------------------------------------------------------------------------------- */
 
-static enum tf_err on_publish(struct tf_mqtt_client *client, const struct tf_mqtt_frame *frame)
-{
-    return tf_mqtt_conn_publish(&client->conn, frame, 0);
-}
-
-static enum tf_err on_puback(struct tf_mqtt_client *client, const struct tf_mqtt_frame *frame)
-{
-    return tf_mqtt_conn_puback(&client->conn, frame);
-}
-
-/* Takes PUBREC; a session that nobody stores is answered at once. */
-static enum tf_err on_pubrec(struct tf_mqtt_client *client, const struct tf_mqtt_frame *frame)
-{
-    struct tf_mqtt_conn *conn = &client->conn;
-    enum tf_err err = tf_mqtt_conn_pubrec(conn, frame);
-
-    if (!err && conn->slot.kind == TF_MQTT_SLOT_RECEIVED && !client->config->stored) {
-        conn->slot.kind = TF_MQTT_SLOT_EMPTY;
-        (void)tf_mqtt_conn_release(conn,
-                                   conn->slot.packet_id); /* or when its turn to resend comes */
-    }
-    return err;
-}
-
-/* Takes PUBREL; a session that nobody stores is answered at once. */
-static enum tf_err on_pubrel(struct tf_mqtt_client *client, const struct tf_mqtt_frame *frame)
-{
-    struct tf_mqtt_conn *conn = &client->conn;
-    enum tf_err err = tf_mqtt_conn_pubrel(conn, frame);
-
-    if (!err && conn->slot.kind == TF_MQTT_SLOT_RELEASED && !client->config->stored) {
-        conn->slot.kind = TF_MQTT_SLOT_EMPTY;
-        err = tf_mqtt_conn_complete(conn, conn->slot.packet_id);
-        tf_assert(!err); /* the room was seen to */
-    }
-    return err;
-}
-
-static enum tf_err on_pubcomp(struct tf_mqtt_client *client, const struct tf_mqtt_frame *frame)
-{
-    return tf_mqtt_conn_pubcomp(&client->conn, frame);
-}
-
 static enum tf_err on_pingresp(struct tf_mqtt_client *client, const struct tf_mqtt_frame *frame)
 {
     uint8_t reason = 0;
@@ -173,36 +123,36 @@ static enum tf_err on_pingresp(struct tf_mqtt_client *client, const struct tf_mq
     return TF_OK;
 }
 
-/* What only a client may send, and AUTH, since no authentication method is ever asked for. */
-static enum tf_err on_forbidden(struct tf_mqtt_client *client, const struct tf_mqtt_frame *frame)
+/* Gives a packet to whoever takes its type (MQTT 5.0 2.1.2), if that part is there. */
+static enum tf_err dispatch(struct tf_mqtt_client *client, const struct tf_mqtt_frame *frame)
 {
-    const char *why =
-        frame->type == TF_MQTT_AUTH ? "no authentication is under way" : "not for a server to send";
+    const struct tf_mqtt_features *features = client->conn.features;
 
-    return tf_mqtt_conn_violate(&client->conn, TF_MQTT_PROTOCOL_ERROR, frame->type, why);
+    switch (frame->type) {
+    case TF_MQTT_CONNACK:
+        return tf_mqtt_client_on_connack(client, frame);
+    case TF_MQTT_PINGRESP:
+        return on_pingresp(client, frame);
+    case TF_MQTT_PUBLISH:
+    case TF_MQTT_PUBREL:
+    case TF_MQTT_SUBACK:
+    case TF_MQTT_UNSUBACK:
+        if (features->receiving)
+            return features->receiving->input(client, frame);
+        break;
+    case TF_MQTT_PUBACK:
+    case TF_MQTT_PUBREC:
+    case TF_MQTT_PUBCOMP:
+        if (features->reliable)
+            return features->reliable->input(client, frame);
+        break;
+    default: /* what only a client may send; in 5.0 there is more to say */
+        if (client->conn.version >= TF_MQTT_5)
+            return features->version_5->input(client, frame);
+        break;
+    }
+    return tf_mqtt_conn_violate(&client->conn, TF_MQTT_PROTOCOL_ERROR, frame->type, NULL);
 }
-
-typedef enum tf_err handler(struct tf_mqtt_client *client, const struct tf_mqtt_frame *frame);
-
-/* By packet type, MQTT 5.0 2.1.2; the frame's reader lets no type 0 pass. */
-static handler *const handlers[16] = {
-    on_forbidden,
-    on_forbidden,
-    tf_mqtt_client_on_connack,
-    on_publish,
-    on_puback,
-    on_pubrec,
-    on_pubrel,
-    on_pubcomp,
-    on_forbidden,
-    tf_mqtt_client_on_suback,
-    on_forbidden,
-    tf_mqtt_client_on_suback,
-    on_forbidden,
-    on_pingresp,
-    tf_mqtt_client_on_disconnect,
-    on_forbidden,
-};
 
 enum tf_err tf_mqtt_client_input(struct tf_mqtt_client *client, struct tf_bytes in,
                                  size_t *ret_used, size_t *ret_need, tf_time now)
@@ -226,7 +176,7 @@ enum tf_err tf_mqtt_client_input(struct tf_mqtt_client *client, struct tf_bytes 
     err = tf_mqtt_conn_frame(conn, in, &frame, &used, ret_need);
     if (!err && frame.length > 0) {
         used = frame.length;
-        err = handlers[frame.type](client, &frame);
+        err = dispatch(client, &frame);
     }
     conn->blocked = err == TF_AGAIN;
     if (err)
@@ -239,111 +189,50 @@ enum tf_err tf_mqtt_client_input(struct tf_mqtt_client *client, struct tf_bytes 
 /* --- events
  * ------------------------------------------------------------------------------------------ */
 
-/* Tells what does not wait in the slot. */
-static bool other_event(struct tf_mqtt_client *client, struct tf_mqtt_client_event *ret)
-{
-    struct tf_mqtt_conn *conn = &client->conn;
-    enum tf_mqtt_slot_kind kind;
-    uint64_t number = 0;
-    uint16_t packet_id = 0;
-
-    if (tf_mqtt_client_lose(client, &ret->handle)) {
-        ret->type = TF_MQTT_CLIENT_LOST;
-        return true;
-    }
-    kind = tf_mqtt_conn_next(conn, &number, &packet_id);
-    while (kind == TF_MQTT_SLOT_RECEIVED && !client->config->stored) {
-        if (tf_mqtt_conn_release(conn, packet_id)) {
-            conn->announced = false; /* no room yet */
-            return false;
-        }
-        kind = tf_mqtt_conn_next(conn, &number, &packet_id);
-    }
-    switch (kind) {
-    case TF_MQTT_SLOT_RETURNED:
-        ret->type = TF_MQTT_CLIENT_RETURNED;
-        ret->owner = number;
-        return true;
-    case TF_MQTT_SLOT_NEEDS:
-        ret->type = TF_MQTT_CLIENT_NEEDS;
-        ret->part = (enum tf_mqtt_part)number;
-        ret->size = tf_mqtt_conn_need_size(conn, ret->part);
-        return true;
-    case TF_MQTT_SLOT_RESEND:
-        ret->type = TF_MQTT_CLIENT_RESEND;
-        break;
-    case TF_MQTT_SLOT_RECEIVED:
-        ret->type = TF_MQTT_CLIENT_RECEIVED;
-        break;
-    default:
-        return false;
-    }
-    ret->reason = 0;
-    ret->handle = number;
-    ret->packet_id = packet_id;
-    return true;
-}
-
 /* Tells of the end of the handshake. */
 static void connack_event(const struct tf_mqtt_client *client, struct tf_mqtt_client_event *ret)
 {
     const struct tf_mqtt_slot *slot = &client->conn.slot;
-    struct tf_mqtt_property assigned = {0};
 
     ret->type = slot->reason ? TF_MQTT_CLIENT_REFUSED : TF_MQTT_CLIENT_CONNECTED;
     ret->reason = slot->reason;
     ret->session_present = slot->connack.session_present;
     ret->connack = slot->connack;
-    (void)tf_mqtt_property_find(slot->connack.properties, TF_MQTT_ASSIGNED_CLIENT_ID, &assigned);
-    ret->assigned_client_id = assigned.value;
+    ret->assigned_client_id = tf_bytes_of(NULL, 0);
+    if (client->conn.version >= TF_MQTT_5)
+        client->conn.features->version_5->tell(client, ret);
+}
+
+/* Tells what does not wait in the slot. */
+static bool other_event(struct tf_mqtt_client *client, struct tf_mqtt_client_event *ret)
+{
+    const struct tf_mqtt_features *features = client->conn.features;
+
+    if (features->reliable)
+        return features->reliable->next(client, ret);
+    return features->receiving && features->receiving->next(client, ret);
 }
 
 bool tf_mqtt_client_event(struct tf_mqtt_client *client, struct tf_mqtt_client_event *ret)
 {
+    const struct tf_mqtt_features *features = client->conn.features;
     struct tf_mqtt_slot *slot = &client->conn.slot;
 
     switch (slot->kind) {
     case TF_MQTT_SLOT_EMPTY:
         return other_event(client, ret);
-    case TF_MQTT_SLOT_PUBLISH:
-        ret->type = TF_MQTT_CLIENT_PUBLISH;
-        ret->packet_id = slot->publish.packet_id;
-        ret->payload_left = client->conn.body_left;
-        ret->publish = slot->publish;
-        break;
-    case TF_MQTT_SLOT_BODY:
-        ret->type = TF_MQTT_CLIENT_BODY;
-        ret->payload_left = client->conn.body_left;
-        ret->body = slot->body;
-        break;
-    case TF_MQTT_SLOT_SETTLED:
-    case TF_MQTT_SLOT_RECEIVED:
-        ret->type =
-            slot->kind == TF_MQTT_SLOT_SETTLED ? TF_MQTT_CLIENT_SETTLED : TF_MQTT_CLIENT_RECEIVED;
-        ret->handle = slot->handle;
-        ret->packet_id = slot->packet_id;
-        ret->reason = slot->reason;
-        break;
-    case TF_MQTT_SLOT_RELEASED:
-        ret->type = TF_MQTT_CLIENT_RELEASED;
-        ret->packet_id = slot->packet_id;
-        ret->reason = slot->reason;
-        break;
     case TF_MQTT_SLOT_CONNACK:
         connack_event(client, ret);
         break;
-    case TF_MQTT_SLOT_SUBACK:
-        ret->type = slot->suback.type == TF_MQTT_SUBACK ? TF_MQTT_CLIENT_SUBSCRIBED
-                                                        : TF_MQTT_CLIENT_UNSUBSCRIBED;
-        ret->handle = client->answered;
-        ret->reasons = slot->suback.reasons;
-        ret->properties = slot->suback.properties;
+    case TF_MQTT_SLOT_DISCONNECT:
+        features->version_5->tell(client, ret);
+        break;
+    case TF_MQTT_SLOT_SETTLED:
+    case TF_MQTT_SLOT_RECEIVED:
+        features->reliable->tell(client, ret);
         break;
     default:
-        tf_assert(slot->kind == TF_MQTT_SLOT_DISCONNECT);
-        ret->type = TF_MQTT_CLIENT_DISCONNECT;
-        ret->reason = slot->reason;
-        ret->properties = slot->disconnect.properties;
+        features->receiving->tell(client, ret);
         break;
     }
     slot->kind = TF_MQTT_SLOT_EMPTY;
@@ -356,13 +245,19 @@ bool tf_mqtt_client_event(struct tf_mqtt_client *client, struct tf_mqtt_client_e
 enum tf_err tf_mqtt_client_publish(struct tf_mqtt_client *client,
                                    const struct tf_mqtt_delivery *delivery, bool *ret_borrowed)
 {
-    if (client->conn.state < TF_MQTT_CONN_RESUMING)
+    struct tf_mqtt_conn *conn = &client->conn;
+
+    if (conn->state < TF_MQTT_CONN_RESUMING)
         return TF_AGAIN;
     if (delivery->subscription_id_count > 0 || delivery->qos > 2)
         return TF_MISUSE; /* MQTT 5.0 3.3.4 */
     if (delivery->qos > client->maximum_qos || (delivery->retain && !client->retain_available))
         return TF_UNSUPPORTED;
-    return tf_mqtt_conn_deliver(&client->conn, delivery, ret_borrowed);
+    if (conn->features->reliable)
+        return conn->features->reliable->publish(conn, delivery, ret_borrowed);
+    if (conn->features->version_5)
+        return conn->features->version_5->publish(conn, delivery, ret_borrowed);
+    return tf_mqtt_conn_deliver_plain(conn, delivery, ret_borrowed);
 }
 
 enum tf_err tf_mqtt_client_ack(struct tf_mqtt_client *client, uint16_t packet_id, uint8_t reason)
@@ -372,22 +267,24 @@ enum tf_err tf_mqtt_client_ack(struct tf_mqtt_client *client, uint16_t packet_id
 
 enum tf_err tf_mqtt_client_release(struct tf_mqtt_client *client, uint16_t packet_id)
 {
-    return tf_mqtt_conn_release(&client->conn, packet_id);
+    return client->config->session ? tf_mqtt_conn_release(&client->conn, packet_id) : TF_NOT_FOUND;
 }
 
 enum tf_err tf_mqtt_client_complete(struct tf_mqtt_client *client, uint16_t packet_id)
 {
-    return tf_mqtt_conn_complete(&client->conn, packet_id);
+    return client->config->session ? tf_mqtt_conn_complete(&client->conn, packet_id) : TF_NOT_FOUND;
 }
 
 uint16_t tf_mqtt_client_credit(const struct tf_mqtt_client *client)
 {
-    return tf_mqtt_conn_credit(&client->conn);
+    return client->maximum_qos > 0 ? tf_mqtt_conn_credit(&client->conn) : 0;
 }
 
 enum tf_err tf_mqtt_client_give(struct tf_mqtt_client *client, enum tf_mqtt_part part, void *memory,
                                 size_t length, void **ret_old)
 {
+    if (!client->config->session)
+        return TF_MISUSE;
     if (part == TF_MQTT_PART_SENT)
         return tf_mqtt_session_give_sent(client->config->session, memory, length, ret_old);
     if (part == TF_MQTT_PART_RECEIVED)
@@ -446,34 +343,40 @@ bool tf_mqtt_client_closing(const struct tf_mqtt_client *client, uint8_t *ret_re
     return true;
 }
 
+/* `span_ms` after `from`; never for a span of 0. */
+static tf_time after(tf_time from, uint32_t span_ms)
+{
+    return span_ms ? tf_time_add(from, span_ms * TF_MILLISECOND) : TF_TIME_NEVER;
+}
+
 /* When CONNACK or PINGRESP must have come. */
 static tf_time answer_deadline(const struct tf_mqtt_client *client)
 {
     const struct tf_mqtt_client_config *config = client->config;
     const struct tf_mqtt_conn *conn = &client->conn;
 
-    if (conn->state <= TF_MQTT_CONN_ANSWERING && config->connack_timeout_ms > 0)
-        return tf_time_add(conn->heard, config->connack_timeout_ms * TF_MILLISECOND);
-    if (tf_mqtt_conn_open(conn) && client->pinged != TF_TIME_NEVER && config->ping_timeout_ms > 0)
-        return tf_time_add(client->pinged, config->ping_timeout_ms * TF_MILLISECOND);
-    return TF_TIME_NEVER;
+    if (conn->state <= TF_MQTT_CONN_ANSWERING)
+        return after(conn->heard, config->connack_timeout_ms);
+    if (conn->state == TF_MQTT_CONN_CLOSING)
+        return TF_TIME_NEVER;
+    return after(client->pinged, config->ping_timeout_ms); /* never, if none is unanswered */
 }
 
 /* When the next PINGREQ is due: nothing was sent, or nothing heard, for a whole keep-alive. */
 static tf_time ping_deadline(const struct tf_mqtt_client *client)
 {
     const struct tf_mqtt_conn *conn = &client->conn;
+    tf_time from = client->spoken;
 
-    if (!tf_mqtt_conn_open(conn) || client->keep_alive_s == 0)
+    if (!tf_mqtt_conn_open(conn))
         return TF_TIME_NEVER;
-    if (client->pinged != TF_TIME_NEVER) {
-        /* MQTT 5.0 3.1.2.10: due whether or not the last one's answer is slow in coming; what is
-         * still unsent will do as well */
-        bool speaking = client->ping_due || tf_mqtt_output_pending(&conn->output);
-        return speaking ? TF_TIME_NEVER
-                        : tf_time_add(client->spoken, client->keep_alive_s * TF_SECOND);
-    }
-    return tf_time_add(TF_MIN(client->spoken, conn->heard), client->keep_alive_s * TF_SECOND);
+    if (client->pinged == TF_TIME_NEVER)
+        from = TF_MIN(from, conn->heard);
+    else if (client->ping_due || tf_mqtt_output_pending(&conn->output))
+        return TF_TIME_NEVER;
+    /* MQTT 5.0 3.1.2.10: due whether or not the last one's answer is slow in coming; what is still
+     * unsent will do as well */
+    return after(from, client->keep_alive_s * 1000u);
 }
 
 tf_time tf_mqtt_client_deadline(const struct tf_mqtt_client *client)
@@ -521,7 +424,7 @@ bool tf_mqtt_client_check(const struct tf_mqtt_client *client)
         return false;
     if (client->requests > TF_MQTT_CLIENT_REQUESTS || !tf_mqtt_conn_check(conn))
         return false;
-    if (!tf_mqtt_conn_open(conn))
+    if (!tf_mqtt_conn_open(conn) || !session)
         return true;
     for (uint16_t id = session->sent_first; id; id = session->sent[id - 1].next)
         requests += session->sent[id - 1].state >= TF_MQTT_SENT_SUBACK;

@@ -26,20 +26,32 @@ struct tf_mqtt_client {
     bool lose_all; /* the server has no session: not only requests are lost */
 };
 
+/* True if the session may be that of this connection: a clean start has an empty one. */
+static inline bool tf_mqtt_client_session_fits(const struct tf_mqtt_client_config *config)
+{
+    return !config->connect.clean_start ||
+           (config->session->sent_count == 0 && config->session->received_count == 0);
+}
+
 /* --- client_connect.c
  * ------------------------------------------------------------------------------ */
 
-/* Writes CONNECT to the buffer just lent. TF_NO_MEMORY: it does not fit. */
-enum tf_err tf_mqtt_client_put_connect(struct tf_mqtt_client *client);
+/*
+ * Writes CONNECT to the buffer just lent, whose last `reserved` bytes it leaves alone.
+ * TF_NO_MEMORY: it does not fit.
+ */
+enum tf_err tf_mqtt_client_write_connect(struct tf_mqtt_client *client,
+                                         const struct tf_mqtt_connect *connect, size_t reserved);
 
-/* Take CONNACK and DISCONNECT. */
+/* Takes CONNACK. */
 enum tf_err tf_mqtt_client_on_connack(struct tf_mqtt_client *client,
                                       const struct tf_mqtt_frame *frame);
-enum tf_err tf_mqtt_client_on_disconnect(struct tf_mqtt_client *client,
-                                         const struct tf_mqtt_frame *frame);
 
-/* The next delivery or request that is lost, its handle in *ret; false: no more. */
-bool tf_mqtt_client_lose(struct tf_mqtt_client *client, uint64_t *ret);
+/* --- client_event.c
+ * -------------------------------------------------------------------------------- */
+
+/* Tells what does not wait in the slot: of the parts receiving and reliable. */
+bool tf_mqtt_client_next(struct tf_mqtt_client *client, struct tf_mqtt_client_event *ret);
 
 /* --- client_subscribe.c
  * ---------------------------------------------------------------------------- */

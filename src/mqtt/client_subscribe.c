@@ -98,6 +98,8 @@ static enum tf_err send_request(struct tf_mqtt_client *client, uint64_t handle,
     uint16_t packet_id;
     enum tf_err err;
 
+    if (!conn->features->receiving)
+        return TF_UNSUPPORTED;
     if (conn->state == TF_MQTT_CONN_CLOSING)
         return TF_CLOSED;
     if (conn->state != TF_MQTT_CONN_UP)

@@ -99,6 +99,10 @@ uint8_t tf_mqtt_take_properties(struct tf_reader *in, unsigned type, struct tf_b
 /* 0 for a topic name (MQTT 5.0 4.7); 0x81 if it is not UTF-8, 0x90 if empty or with wildcards. */
 uint8_t tf_mqtt_topic_check(struct tf_bytes topic);
 
+/* As tf_mqtt_connack_read for 3.1.1, of which it is a part that needs no tables. */
+enum tf_err tf_mqtt_connack_read_plain(const struct tf_mqtt_frame *frame,
+                                       struct tf_mqtt_connack *ret, uint8_t *ret_reason);
+
 /* True if `reason` may stand in a packet of this type (MQTT 5.0 2.4). */
 bool tf_mqtt_reason_allowed(unsigned type, unsigned reason);
 

@@ -5,10 +5,10 @@
 
 #include "mqtt/codec.h"
 
-void tf_mqtt_conn_init(struct tf_mqtt_conn *conn, const struct tf_mqtt_conn_rules *rules,
+void tf_mqtt_conn_init(struct tf_mqtt_conn *conn, const struct tf_mqtt_features *features,
                        tf_time now)
 {
-    *conn = (struct tf_mqtt_conn){.rules = *rules,
+    *conn = (struct tf_mqtt_conn){.features = features,
                                   .heard = now,
                                   .peer_max_packet = UINT32_MAX,
                                   .state = TF_MQTT_CONN_NEW,
@@ -19,9 +19,9 @@ void tf_mqtt_conn_start(struct tf_mqtt_conn *conn, struct tf_mqtt_session *sessi
 {
     tf_assert(conn->state == TF_MQTT_CONN_ANSWERING);
     conn->session = session;
-    tf_mqtt_session_reconnect(session);
-    conn->resend = session->sent_first;
-    conn->state = conn->resend ? TF_MQTT_CONN_RESUMING : TF_MQTT_CONN_UP;
+    conn->state = TF_MQTT_CONN_UP;
+    if (conn->features->reliable)
+        conn->features->reliable->start(conn);
 }
 
 /* --- parts
@@ -157,105 +157,20 @@ void tf_mqtt_conn_ack(struct tf_mqtt_conn *conn, enum tf_mqtt_type type, uint16_
     tf_mqtt_output_wrote(&conn->output, reason ? 5 : 4);
 }
 
-uint8_t tf_mqtt_conn_return_code(uint8_t reason)
-{
-    switch (reason) { /* MQTT 3.1.1 3.2.2.3 */
-    case TF_MQTT_UNSUPPORTED_VERSION:
-        return 1;
-    case TF_MQTT_CLIENT_ID_NOT_VALID:
-        return 2;
-    case TF_MQTT_SERVER_UNAVAILABLE:
-    case TF_MQTT_SERVER_BUSY:
-    case TF_MQTT_SERVER_SHUTTING_DOWN:
-    case TF_MQTT_QUOTA_EXCEEDED:
-    case TF_MQTT_CONNECTION_RATE_EXCEEDED:
-        return 3;
-    case TF_MQTT_BAD_USER_OR_PASSWORD:
-        return 4;
-    case TF_MQTT_NOT_AUTHORIZED:
-    case TF_MQTT_BANNED:
-    case TF_MQTT_BAD_AUTHENTICATION_METHOD:
-        return 5;
-    default:
-        return 0;
-    }
-}
-
-/* The reason string of a goodbye: where and why, for whoever has to find the fault. */
-static struct tf_bytes goodbye_text(const struct tf_mqtt_conn *conn, char *text, size_t length)
-{
-    const char *why = conn->why ? conn->why : tf_mqtt_reason_name(conn->reason);
-    struct tf_writer writer = tf_writer_of(text, length);
-
-    if (conn->where) {
-        tf_write_bytes(&writer, tf_bytes_str(tf_mqtt_type_name(conn->where)));
-        tf_write_bytes(&writer, tf_bytes_str(": "));
-    }
-    tf_write_bytes(&writer, tf_bytes_str(why));
-    return tf_bytes_of(text, tf_writer_length(&writer));
-}
-
-/* The reason as it may stand in the packet that is due (MQTT 5.0 2.4). */
-static uint8_t goodbye_reason(const struct tf_mqtt_conn *conn)
-{
-    bool connack = conn->goodbye == TF_MQTT_GOODBYE_CONNACK;
-
-    if (tf_mqtt_reason_allowed(connack ? TF_MQTT_CONNACK : TF_MQTT_DISCONNECT, conn->reason))
-        return conn->reason;
-    return connack && conn->reason == TF_MQTT_SERVER_SHUTTING_DOWN ? TF_MQTT_SERVER_UNAVAILABLE
-                                                                   : TF_MQTT_UNSPECIFIED_ERROR;
-}
-
-/*
- * Writes the DISCONNECT or CONNACK that is due. With a reason string if there is room and the peer
- * takes it (MQTT 5.0 3.1.2.11.4, 3.1.2.11.7); not at all over its Maximum Packet Size. When there
- * is no room even for the short form it stays due.
- */
+/* Writes the DISCONNECT or CONNACK that is due; when there is no room it stays due. */
 static void put_goodbye(struct tf_mqtt_conn *conn)
 {
-    bool connack = conn->goodbye == TF_MQTT_GOODBYE_CONNACK;
-    uint8_t reason = goodbye_reason(conn);
-    size_t room = tf_mqtt_output_room(&conn->output, 0);
-    char text[TF_MQTT_GOODBYE_MAX];
-    struct tf_bytes string = {0};
-    size_t bare = connack ? 5 : reason ? 3 : 2; /* of 5.0, without properties */
-    uint8_t *to = tf_mqtt_output_next(&conn->output);
-    uint8_t *start = to;
+    bool disconnect = conn->goodbye == TF_MQTT_GOODBYE_DISCONNECT;
 
-    if (room < TF_MQTT_ACK_MAX)
+    if (tf_mqtt_output_room(&conn->output, 0) < TF_MQTT_ACK_MAX)
         return;
-    conn->goodbye = TF_MQTT_GOODBYE_NONE;
-    if (conn->version < TF_MQTT_5) {
-        to = tf_mqtt_put_u16(to, connack ? 0x2002 : 0xe000);
-        if (connack)
-            to = tf_mqtt_put_u16(to, tf_mqtt_conn_return_code(conn->reason));
-        tf_mqtt_output_wrote(&conn->output, (size_t)(to - start));
-        return;
-    }
-    if (conn->reason >= TF_MQTT_UNSPECIFIED_ERROR && !conn->quiet) {
-        string = goodbye_text(conn, text, sizeof text - 9);
-        if (TF_MIN(room, conn->peer_max_packet) < string.length + 9)
-            string.length = 0;
-    }
-    if (bare > conn->peer_max_packet)
-        return;
-    to = tf_mqtt_put_u8(to, connack ? 0x20 : 0xe0);
-    if (string.length == 0) {
-        to = tf_mqtt_put_u8(to, (unsigned)bare - 2);
+    if (disconnect && conn->version < TF_MQTT_5) {
+        (void)tf_mqtt_put_u16(tf_mqtt_output_next(&conn->output), 0xe000); /* MQTT 3.1.1 3.14 */
+        tf_mqtt_output_wrote(&conn->output, 2);
     } else {
-        to = tf_mqtt_put_u8(to, (unsigned)(connack ? 6 : 5) + (unsigned)string.length);
+        conn->features->version_5->goodbye(conn);
     }
-    if (connack)
-        to = tf_mqtt_put_u8(to, 0); /* MQTT 5.0 3.2.2.1.1: no session is present */
-    if (connack || reason)
-        to = tf_mqtt_put_u8(to, reason);
-    if (string.length > 0) {
-        to = tf_mqtt_put_u8(to, 3 + (unsigned)string.length);
-        to = tf_mqtt_put_binary(tf_mqtt_put_u8(to, TF_MQTT_REASON_STRING), string);
-    } else if (connack) {
-        to = tf_mqtt_put_u8(to, 0);
-    }
-    tf_mqtt_output_wrote(&conn->output, (size_t)(to - start));
+    conn->goodbye = TF_MQTT_GOODBYE_NONE;
 }
 
 void tf_mqtt_conn_pump(struct tf_mqtt_conn *conn)
@@ -266,9 +181,9 @@ void tf_mqtt_conn_pump(struct tf_mqtt_conn *conn)
         return;
     }
     if (conn->pending.count > 0)
-        tf_mqtt_conn_flush(conn);
+        conn->features->receiving->flush(conn);
     if (conn->state == TF_MQTT_CONN_RESUMING)
-        tf_mqtt_conn_resume(conn);
+        conn->features->reliable->resume(conn);
 }
 
 enum tf_err tf_mqtt_conn_lend(struct tf_mqtt_conn *conn, void *buffer, size_t length)
@@ -301,10 +216,8 @@ void tf_mqtt_conn_close(struct tf_mqtt_conn *conn, enum tf_mqtt_goodbye goodbye,
 {
     if (conn->state == TF_MQTT_CONN_CLOSING)
         return;
-    if (conn->body_id) {
-        /* Half a message is none: when it comes again it is new. */
-        tf_mqtt_session_published(conn->session, conn->body_id, TF_MQTT_UNSPECIFIED_ERROR);
-    }
+    if (conn->body_id)
+        conn->features->receiving->cut(conn);
     conn->state = TF_MQTT_CONN_CLOSING;
     conn->goodbye = goodbye;
     conn->reason = reason;
@@ -351,7 +264,7 @@ enum tf_mqtt_slot_kind tf_mqtt_conn_next(struct tf_mqtt_conn *conn, uint64_t *re
     }
     if (conn->state != TF_MQTT_CONN_RESUMING || conn->announced)
         return TF_MQTT_SLOT_EMPTY;
-    tf_mqtt_conn_resume(conn);
+    conn->features->reliable->resume(conn);
     if (conn->state != TF_MQTT_CONN_RESUMING)
         return TF_MQTT_SLOT_EMPTY;
     slot = tf_mqtt_session_sent(conn->session, conn->resend);
@@ -403,7 +316,9 @@ bool tf_mqtt_conn_check(const struct tf_mqtt_conn *conn)
         return false;
     if (!tf_mqtt_conn_open(conn))
         return true; /* the session may have gone to another connection */
-    if (!session || !tf_mqtt_session_check(session) ||
+    if (!session)
+        return !conn->features->receiving && !conn->features->reliable;
+    if (!tf_mqtt_session_check(session) ||
         (conn->version >= TF_MQTT_5 && conn->inbound > conn->rules.receive_maximum))
         return false;
     if (conn->resend && !tf_mqtt_session_sent(session, conn->resend))

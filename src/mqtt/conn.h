@@ -15,8 +15,7 @@
 #ifndef TF_MQTT_CONN_H
 #define TF_MQTT_CONN_H
 
-#include <trefoil/mqtt_delivery.h>
-#include <trefoil/mqtt_packet.h>
+#include <trefoil/mqtt_client.h>
 
 #include "base/util.h"
 #include "mqtt/alias.h"
@@ -112,7 +111,62 @@ struct tf_mqtt_conn_rules {
 /* How the peer is told that the connection ends. */
 enum tf_mqtt_goodbye { TF_MQTT_GOODBYE_NONE, TF_MQTT_GOODBYE_DISCONNECT, TF_MQTT_GOODBYE_CONNACK };
 
+struct tf_mqtt_conn;
+
+/*
+ * The parts of a connection that a firmware may leave out (docs/adr, 7): tables of functions, so
+ * that what is not named in a config is not linked. A server has them all; what is said to be a
+ * client's is NULL in its tables. Code outside a part reaches into it through `conn->features`
+ * only.
+ */
+struct tf_mqtt_receiving {
+    void (*flush)(struct tf_mqtt_conn *conn);
+    enum tf_err (*run)(struct tf_mqtt_conn *conn, struct tf_bytes in, size_t *ret_used,
+                       size_t *ret_need);
+    enum tf_err (*large)(struct tf_mqtt_conn *conn, struct tf_bytes in, size_t *ret_used,
+                         size_t *ret_need);
+    void (*cut)(struct tf_mqtt_conn *conn); /* the connection ends within a body */
+    /*
+     * A client's: checks its part of a config; sets the rules and limits that follow from it; takes
+     * a packet; tells what is in the slot; tells what is not there, false: nothing.
+     */
+    bool (*valid)(const struct tf_mqtt_client_config *config);
+    bool (*begin)(struct tf_mqtt_client *client); /* false: its session is not right */
+    enum tf_err (*input)(struct tf_mqtt_client *client, const struct tf_mqtt_frame *frame);
+    void (*tell)(const struct tf_mqtt_client *client, struct tf_mqtt_client_event *ret);
+    bool (*next)(struct tf_mqtt_client *client, struct tf_mqtt_client_event *ret);
+};
+struct tf_mqtt_reliable {
+    void (*start)(struct tf_mqtt_conn *conn); /* of a resumption, if there is one */
+    void (*resume)(struct tf_mqtt_conn *conn);
+    /* A client's. `absent` looks for what the server has lost; false: nothing, all is well. */
+    bool (*valid)(const struct tf_mqtt_client_config *config);
+    bool (*begin)(struct tf_mqtt_client *client); /* false: its session is not right */
+    enum tf_err (*input)(struct tf_mqtt_client *client, const struct tf_mqtt_frame *frame);
+    void (*tell)(const struct tf_mqtt_client *client, struct tf_mqtt_client_event *ret);
+    bool (*next)(struct tf_mqtt_client *client, struct tf_mqtt_client_event *ret);
+    bool (*absent)(struct tf_mqtt_client *client, bool session_present);
+    bool (*lose)(struct tf_mqtt_client *client, struct tf_mqtt_client_event *ret);
+    enum tf_err (*release)(struct tf_mqtt_conn *conn, uint16_t packet_id);
+    enum tf_err (*publish)(struct tf_mqtt_conn *conn, const struct tf_mqtt_delivery *delivery,
+                           bool *ret_borrowed);
+};
+struct tf_mqtt_version_5 {
+    void (*goodbye)(struct tf_mqtt_conn *conn); /* also a server's CONNACK of 3.1.1 */
+    /* A client's. */
+    enum tf_err (*connect)(struct tf_mqtt_client *client);
+    enum tf_err (*connack)(struct tf_mqtt_conn *conn, const struct tf_mqtt_frame *frame,
+                           uint8_t *ret_reason);
+    void (*connected)(struct tf_mqtt_client *client);
+    enum tf_err (*input)(struct tf_mqtt_client *client, const struct tf_mqtt_frame *frame);
+    void (*tell)(const struct tf_mqtt_client *client, struct tf_mqtt_client_event *ret);
+    enum tf_err (*publish)(struct tf_mqtt_conn *conn, const struct tf_mqtt_delivery *delivery,
+                           bool *ret_borrowed);
+    bool (*authenticates)(struct tf_bytes properties);
+};
+
 struct tf_mqtt_conn {
+    const struct tf_mqtt_features *features;
     struct tf_mqtt_output output;
     struct tf_mqtt_session *session; /* NULL before RESUMING or UP */
     struct tf_mqtt_aliases *aliases;
@@ -147,11 +201,12 @@ struct tf_mqtt_conn {
 /* --- conn.c: start, parts, output, end -----------------------------------------------------------
  */
 
-/* Starts; the memory need not be zero. */
-void tf_mqtt_conn_init(struct tf_mqtt_conn *conn, const struct tf_mqtt_conn_rules *rules,
+/* Starts, but for `rules`, which the caller sets; the memory need not be zero. */
+void tf_mqtt_conn_init(struct tf_mqtt_conn *conn, const struct tf_mqtt_features *features,
                        tf_time now);
 
-/* The handshake has succeeded: from ANSWERING to RESUMING or UP. */
+/* The handshake has succeeded: from ANSWERING to RESUMING or UP. `session` NULL: neither receiving
+ * nor reliable. */
 void tf_mqtt_conn_start(struct tf_mqtt_conn *conn, struct tf_mqtt_session *session);
 
 /* As the public functions of the same name. */
@@ -182,9 +237,6 @@ void tf_mqtt_conn_close(struct tf_mqtt_conn *conn, enum tf_mqtt_goodbye goodbye,
 enum tf_err tf_mqtt_conn_violate(struct tf_mqtt_conn *conn, uint8_t reason, unsigned where,
                                  const char *why);
 
-/* The return code of CONNACK of 3.1.1 for a reason of 5.0; 0: there is none, close instead. */
-uint8_t tf_mqtt_conn_return_code(uint8_t reason);
-
 /*
  * What is to be told beside the slot: RETURNED (*ret_number is the owner), NEEDS (the part), RESEND
  * (the handle, and the id in *ret_id), RECEIVED likewise; EMPTY: nothing.
@@ -206,6 +258,28 @@ bool tf_mqtt_conn_check(const struct tf_mqtt_conn *conn);
 enum tf_err tf_mqtt_conn_frame(struct tf_mqtt_conn *conn, struct tf_bytes in,
                                struct tf_mqtt_frame *ret, size_t *ret_used, size_t *ret_need);
 
+/*
+ * Take the next run of a body, and the start of a PUBLISH of which *ret_need bytes are wanted, if
+ * it is large and may come in runs; else TF_MORE.
+ */
+enum tf_err tf_mqtt_conn_run(struct tf_mqtt_conn *conn, struct tf_bytes in, size_t *ret_used,
+                             size_t *ret_need);
+enum tf_err tf_mqtt_conn_large(struct tf_mqtt_conn *conn, struct tf_bytes in, size_t *ret_used,
+                               size_t *ret_need);
+
+/* --- conn_goodbye.c: the last packet
+ * ----------------------------------------------------------------- */
+
+/*
+ * Writes the DISCONNECT or CONNACK that is due: of 5.0, or CONNACK of 3.1.1. With a reason string
+ * if there is room and the peer takes it (MQTT 5.0 3.1.2.11.4, 3.1.2.11.7); not at all over its
+ * Maximum Packet Size. There is room for the short form.
+ */
+void tf_mqtt_conn_goodbye(struct tf_mqtt_conn *conn);
+
+/* The return code of CONNACK of 3.1.1 for a reason of 5.0; 0: there is none, close instead. */
+uint8_t tf_mqtt_conn_return_code(uint8_t reason);
+
 /* --- conn_receive.c: PUBLISH from the peer
  * --------------------------------------------------------- */
 
@@ -225,6 +299,9 @@ bool tf_mqtt_conn_utf8(struct tf_mqtt_conn *conn, struct tf_bytes run);
 /* Sends the answers that are due, as far as there is room. */
 void tf_mqtt_conn_flush(struct tf_mqtt_conn *conn);
 
+/* Half a message is none: the QoS 2 PUBLISH that is arriving in runs is forgotten. */
+void tf_mqtt_conn_cut(struct tf_mqtt_conn *conn);
+
 /* As the public functions of the same name. */
 enum tf_err tf_mqtt_conn_published(struct tf_mqtt_conn *conn, uint16_t packet_id, uint8_t reason);
 enum tf_err tf_mqtt_conn_complete(struct tf_mqtt_conn *conn, uint16_t packet_id);
@@ -237,6 +314,9 @@ enum tf_err tf_mqtt_conn_puback(struct tf_mqtt_conn *conn, const struct tf_mqtt_
 enum tf_err tf_mqtt_conn_pubrec(struct tf_mqtt_conn *conn, const struct tf_mqtt_frame *frame);
 enum tf_err tf_mqtt_conn_pubcomp(struct tf_mqtt_conn *conn, const struct tf_mqtt_frame *frame);
 
+/* The session is there: from ANSWERING to RESUMING if it has deliveries under way. */
+void tf_mqtt_conn_restart(struct tf_mqtt_conn *conn);
+
 /* Goes on with a resumption as far as it can without the caller. */
 void tf_mqtt_conn_resume(struct tf_mqtt_conn *conn);
 
@@ -244,6 +324,13 @@ void tf_mqtt_conn_resume(struct tf_mqtt_conn *conn);
 enum tf_err tf_mqtt_conn_deliver(struct tf_mqtt_conn *conn, const struct tf_mqtt_delivery *delivery,
                                  bool *ret_borrowed);
 enum tf_err tf_mqtt_conn_release(struct tf_mqtt_conn *conn, uint16_t packet_id);
+
+/* Delivers at QoS 0, the body copied, to a peer of 5.0 and of 3.1.1. Errors as above. */
+enum tf_err tf_mqtt_conn_deliver_5(struct tf_mqtt_conn *conn,
+                                   const struct tf_mqtt_delivery *delivery, bool *ret_borrowed);
+enum tf_err tf_mqtt_conn_deliver_plain(struct tf_mqtt_conn *conn,
+                                       const struct tf_mqtt_delivery *delivery, bool *ret_borrowed);
+
 uint16_t tf_mqtt_conn_credit(const struct tf_mqtt_conn *conn);
 
 /* --- for all of them

@@ -6,19 +6,19 @@
 
 #include "mqtt/codec.h"
 
-/*
- * Takes the headers of a large PUBLISH and what is there of its body. The codec reads them as if
- * the packet ended with what is there.
- */
-static enum tf_err take_large(struct tf_mqtt_conn *conn, struct tf_bytes in, size_t *ret_used,
-                              size_t *ret_need)
+/* Its headers are read by the codec as if the packet ended with what is there. */
+enum tf_err tf_mqtt_conn_large(struct tf_mqtt_conn *conn, struct tf_bytes in, size_t *ret_used,
+                               size_t *ret_need)
 {
     struct tf_mqtt_frame frame;
     uint8_t reason = 0;
     size_t fixed, need = 0;
-    enum tf_err err =
-        tf_mqtt_frame_head_read(in, conn->rules.max_packet_size, &frame, ret_need, &reason);
+    enum tf_err err;
 
+    if (conn->rules.body_run == 0 || *ret_need <= conn->rules.body_run ||
+        in.data[0] >> 4 != TF_MQTT_PUBLISH || !tf_mqtt_conn_open(conn))
+        return TF_MORE;
+    err = tf_mqtt_frame_head_read(in, conn->rules.max_packet_size, &frame, ret_need, &reason);
     tf_assert(!err); /* tf_mqtt_frame_read has seen it whole */
     fixed = (size_t)(frame.body.data - in.data);
     err = tf_mqtt_publish_head_check(&frame, conn->version, &need, &reason);
@@ -34,9 +34,8 @@ static enum tf_err take_large(struct tf_mqtt_conn *conn, struct tf_bytes in, siz
     return err;
 }
 
-/* Takes the next run of a body. */
-static enum tf_err take_run(struct tf_mqtt_conn *conn, struct tf_bytes in, size_t *ret_used,
-                            size_t *ret_need)
+enum tf_err tf_mqtt_conn_run(struct tf_mqtt_conn *conn, struct tf_bytes in, size_t *ret_used,
+                             size_t *ret_need)
 {
     struct tf_bytes run = tf_bytes_of(in.data, TF_MIN(in.length, conn->body_left));
 
@@ -68,15 +67,14 @@ enum tf_err tf_mqtt_conn_frame(struct tf_mqtt_conn *conn, struct tf_bytes in,
 
     if (conn->body_left > 0) {
         ret->length = 0;
-        return take_run(conn, in, ret_used, ret_need);
+        return conn->features->receiving->run(conn, in, ret_used, ret_need);
     }
     err = tf_mqtt_frame_read(in, conn->rules.max_packet_size, ret, ret_need, &reason);
     if (err == TF_PROTOCOL)
         return tf_mqtt_conn_violate(conn, reason, in.data[0] >> 4, NULL);
-    if (err == TF_MORE && conn->rules.body_run > 0 && *ret_need > conn->rules.body_run &&
-        in.data[0] >> 4 == TF_MQTT_PUBLISH && tf_mqtt_conn_open(conn)) {
+    if (err == TF_MORE && conn->features->receiving) {
         ret->length = 0;
-        return take_large(conn, in, ret_used, ret_need);
+        return conn->features->receiving->large(conn, in, ret_used, ret_need);
     }
     return err;
 }

@@ -94,6 +94,12 @@ void tf_mqtt_conn_flush(struct tf_mqtt_conn *conn)
     }
 }
 
+void tf_mqtt_conn_cut(struct tf_mqtt_conn *conn)
+{
+    /* When it comes again it is new. */
+    tf_mqtt_session_published(conn->session, conn->body_id, TF_MQTT_UNSPECIFIED_ERROR);
+}
+
 enum tf_err tf_mqtt_conn_published(struct tf_mqtt_conn *conn, uint16_t packet_id, uint8_t reason)
 {
     struct tf_mqtt_received *received;

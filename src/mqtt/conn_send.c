@@ -12,6 +12,9 @@
 /* --- writing PUBLISH
  * ----------------------------------------------------------------------------------- */
 
+/* Inlined even where it is called twice: constant arguments choose what is left of it. */
+#define INLINE static inline __attribute__((always_inline))
+
 /* How a delivery will lie in the output. */
 struct plan {
     size_t remaining;  /* Remaining Length */
@@ -30,9 +33,14 @@ static size_t properties_size(const struct tf_mqtt_delivery *delivery)
     return size;
 }
 
-/* Measures a delivery and looks for room. Errors as tf_mqtt_server_deliver. */
-static enum tf_err make_plan(const struct tf_mqtt_conn *conn,
-                             const struct tf_mqtt_delivery *delivery, struct plan *ret)
+/*
+ * Measures a delivery and looks for room. Errors as tf_mqtt_server_deliver. Inlined with constants
+ * for `five` (the peer speaks 5.0) and `lean` (QoS 0, the body copied) where a firmware has no
+ * more.
+ */
+INLINE enum tf_err plan_for(const struct tf_mqtt_conn *conn,
+                            const struct tf_mqtt_delivery *delivery, bool five, bool lean,
+                            struct plan *ret)
 {
     struct plan plan = {0};
     size_t body = 0, refs = 0, total;
@@ -43,8 +51,8 @@ static enum tf_err make_plan(const struct tf_mqtt_conn *conn,
         body += delivery->body[i].length;
         refs += delivery->body[i].length > 0;
     }
-    plan.remaining = 2 + delivery->topic.length + (delivery->qos ? 2 : 0);
-    if (conn->version >= TF_MQTT_5) {
+    plan.remaining = 2 + delivery->topic.length + (!lean && delivery->qos ? 2 : 0);
+    if (five) {
         plan.properties = properties_size(delivery);
         if (plan.properties > TF_MQTT_LENGTH_MAX)
             return TF_LIMIT;
@@ -54,10 +62,11 @@ static enum tf_err make_plan(const struct tf_mqtt_conn *conn,
         return TF_LIMIT;
     plan.remaining += body;
     total = 1 + tf_mqtt_length_size((uint32_t)plan.remaining) + plan.remaining;
-    if (total > conn->peer_max_packet) /* MQTT 5.0 3.1.2.11.4 */
+    if (five && total > conn->peer_max_packet) /* MQTT 5.0 3.1.2.11.4 */
         return TF_LIMIT;
     plan.front = total;
-    if (delivery->owner && conn->rules.reference_from && body >= conn->rules.reference_from) {
+    if (!lean && delivery->owner && conn->rules.reference_from &&
+        body >= conn->rules.reference_from) {
         plan.front -= body;
         plan.refs = refs;
     }
@@ -87,27 +96,72 @@ static uint8_t *put_properties(uint8_t *to, const struct tf_mqtt_delivery *deliv
     return to;
 }
 
-/* Writes a planned delivery; cannot fail. *ret_borrowed: its body is referred to. */
-static void write_planned(struct tf_mqtt_conn *conn, const struct tf_mqtt_delivery *delivery,
-                          const struct plan *plan, uint16_t packet_id, bool dup, bool *ret_borrowed)
+/* Writes a planned delivery up to its references; cannot fail. */
+INLINE void put_planned(struct tf_mqtt_conn *conn, const struct tf_mqtt_delivery *delivery,
+                        const struct plan *plan, bool five, bool lean, uint16_t packet_id, bool dup)
 {
     uint8_t *start = tf_mqtt_output_next(&conn->output);
     uint8_t *to = start;
-    size_t left = plan->refs;
 
     *to++ = (uint8_t)(TF_MQTT_PUBLISH << 4 | dup << 3 | delivery->qos << 1 | delivery->retain);
     to = tf_mqtt_put_varint(to, (uint32_t)plan->remaining);
     to = tf_mqtt_put_binary(to, delivery->topic);
-    if (delivery->qos)
+    if (!lean && delivery->qos)
         to = tf_mqtt_put_u16(to, packet_id);
-    if (conn->version >= TF_MQTT_5)
+    if (five)
         to = put_properties(to, delivery, plan->properties);
-    if (left == 0) {
+    if (lean || plan->refs == 0) {
         for (size_t i = 0; i < delivery->body_count; i++)
             to = tf_mqtt_put_bytes(to, delivery->body[i]);
     }
     tf_assert((size_t)(to - start) == plan->front);
     tf_mqtt_output_wrote(&conn->output, plan->front);
+}
+
+/* A delivery at QoS 0 whose body is copied. */
+INLINE enum tf_err deliver_lean(struct tf_mqtt_conn *conn, const struct tf_mqtt_delivery *delivery,
+                                bool five, bool *ret_borrowed)
+{
+    struct plan plan;
+    enum tf_err err;
+
+    if (!tf_mqtt_conn_open(conn))
+        return TF_CLOSED;
+    err = plan_for(conn, delivery, five, true, &plan);
+    if (err)
+        return err;
+    put_planned(conn, delivery, &plan, five, true, 0, false);
+    if (ret_borrowed)
+        *ret_borrowed = false;
+    return TF_OK;
+}
+
+enum tf_err tf_mqtt_conn_deliver_plain(struct tf_mqtt_conn *conn,
+                                       const struct tf_mqtt_delivery *delivery, bool *ret_borrowed)
+{
+    return deliver_lean(conn, delivery, false, ret_borrowed);
+}
+
+enum tf_err tf_mqtt_conn_deliver_5(struct tf_mqtt_conn *conn,
+                                   const struct tf_mqtt_delivery *delivery, bool *ret_borrowed)
+{
+    return deliver_lean(conn, delivery, conn->version >= TF_MQTT_5, ret_borrowed);
+}
+
+/* Measures any delivery. */
+static enum tf_err make_plan(const struct tf_mqtt_conn *conn,
+                             const struct tf_mqtt_delivery *delivery, struct plan *ret)
+{
+    return plan_for(conn, delivery, conn->version >= TF_MQTT_5, false, ret);
+}
+
+/* Writes any planned delivery; cannot fail. *ret_borrowed: its body is referred to. */
+static void write_planned(struct tf_mqtt_conn *conn, const struct tf_mqtt_delivery *delivery,
+                          const struct plan *plan, uint16_t packet_id, bool dup, bool *ret_borrowed)
+{
+    size_t left = plan->refs;
+
+    put_planned(conn, delivery, plan, conn->version >= TF_MQTT_5, false, packet_id, dup);
     for (size_t i = 0; left > 0; i++) {
         if (delivery->body[i].length > 0)
             tf_mqtt_output_refer(&conn->output, delivery->body[i],
@@ -131,6 +185,14 @@ static void resume_next(struct tf_mqtt_conn *conn)
     conn->resend = slot->next;
     if (!conn->resend)
         conn->state = TF_MQTT_CONN_UP;
+}
+
+void tf_mqtt_conn_restart(struct tf_mqtt_conn *conn)
+{
+    tf_mqtt_session_reconnect(conn->session);
+    conn->resend = conn->session->sent_first;
+    if (conn->resend)
+        conn->state = TF_MQTT_CONN_RESUMING;
 }
 
 void tf_mqtt_conn_resume(struct tf_mqtt_conn *conn)

@@ -121,22 +121,47 @@ enum tf_err tf_mqtt_connect_read(const struct tf_mqtt_frame *frame, struct tf_mq
     return TF_OK;
 }
 
+/* The most fields of variable length that a packet has: two sections and five strings. */
+#define FIELDS_MAX 7u
+
+/* What of a packet has a length of its own, in order (MQTT 5.0 3.1.2.11, 3.1.3). */
+static size_t fields_of(const struct tf_mqtt_connect *packet,
+                        const struct tf_bytes *fields[FIELDS_MAX])
+{
+    bool five = packet->version >= TF_MQTT_5;
+    size_t count = 0;
+
+    if (five)
+        fields[count++] = &packet->properties;
+    fields[count++] = &packet->client_id;
+    if (packet->has_will) {
+        if (five)
+            fields[count++] = &packet->will.properties;
+        fields[count++] = &packet->will.topic;
+        fields[count++] = &packet->will.payload;
+    }
+    if (packet->has_user_name)
+        fields[count++] = &packet->user_name;
+    if (packet->has_password)
+        fields[count++] = &packet->password;
+    return count;
+}
+
+/* True for a section of properties, whose length is written in another way than a string's. */
+static bool is_section(const struct tf_mqtt_connect *packet, const struct tf_bytes *field)
+{
+    return field == &packet->properties || field == &packet->will.properties;
+}
+
 /* The bytes behind the fixed header. */
-static size_t remaining_length(const struct tf_mqtt_connect *packet)
+static size_t remaining_length(const struct tf_mqtt_connect *packet,
+                               const struct tf_bytes *const *fields, size_t count)
 {
     size_t length = 2 + protocol_name(packet->version).length + 1 + 1 + 2;
 
-    length += tf_mqtt_properties_size(packet->properties, packet->version);
-    length += tf_mqtt_binary_size(packet->client_id);
-    if (packet->has_will) {
-        length += tf_mqtt_properties_size(packet->will.properties, packet->version);
-        length += tf_mqtt_binary_size(packet->will.topic);
-        length += tf_mqtt_binary_size(packet->will.payload);
-    }
-    if (packet->has_user_name)
-        length += tf_mqtt_binary_size(packet->user_name);
-    if (packet->has_password)
-        length += tf_mqtt_binary_size(packet->password);
+    for (size_t i = 0; i < count; i++)
+        length += is_section(packet, fields[i]) ? tf_mqtt_properties_size(*fields[i], TF_MQTT_5)
+                                                : tf_mqtt_binary_size(*fields[i]);
     return length;
 }
 
@@ -160,12 +185,17 @@ static unsigned flags_of(const struct tf_mqtt_connect *packet)
 
 size_t tf_mqtt_connect_size(const struct tf_mqtt_connect *packet)
 {
-    return tf_mqtt_packet_size(remaining_length(packet));
+    const struct tf_bytes *fields[FIELDS_MAX];
+    size_t count = fields_of(packet, fields);
+
+    return tf_mqtt_packet_size(remaining_length(packet, fields, count));
 }
 
 void tf_mqtt_connect_write(struct tf_writer *writer, const struct tf_mqtt_connect *packet)
 {
-    size_t remaining = remaining_length(packet);
+    const struct tf_bytes *fields[FIELDS_MAX];
+    size_t count = fields_of(packet, fields);
+    size_t remaining = remaining_length(packet, fields, count);
     uint8_t *to = tf_mqtt_put_start(writer, TF_MQTT_CONNECT << 4, remaining, remaining);
 
     if (!to)
@@ -174,16 +204,12 @@ void tf_mqtt_connect_write(struct tf_writer *writer, const struct tf_mqtt_connec
     to = tf_mqtt_put_u8(to, packet->version);
     to = tf_mqtt_put_u8(to, flags_of(packet));
     to = tf_mqtt_put_u16(to, packet->keep_alive_s);
-    to = tf_mqtt_put_properties(to, packet->properties, packet->version);
-    to = tf_mqtt_put_binary(to, packet->client_id);
-    if (packet->has_will) {
-        to = tf_mqtt_put_properties(to, packet->will.properties, packet->version);
-        to = tf_mqtt_put_binary(to, packet->will.topic);
-        to = tf_mqtt_put_binary(to, packet->will.payload);
+    for (size_t i = 0; i < count; i++) {
+        if (is_section(packet, fields[i]))
+            to = tf_mqtt_put_varint(to, (uint32_t)fields[i]->length);
+        else
+            to = tf_mqtt_put_u16(to, (unsigned)fields[i]->length);
+        to = tf_mqtt_put_bytes(to, *fields[i]);
     }
-    if (packet->has_user_name)
-        to = tf_mqtt_put_binary(to, packet->user_name);
-    if (packet->has_password)
-        to = tf_mqtt_put_binary(to, packet->password);
     tf_mqtt_put_end(writer, to);
 }

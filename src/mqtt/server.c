@@ -39,6 +39,16 @@
 
 #include "mqtt/codec.h"
 
+/* A server has every part of a connection. */
+static const struct tf_mqtt_receiving receiving = {.flush = tf_mqtt_conn_flush,
+                                                   .run = tf_mqtt_conn_run,
+                                                   .large = tf_mqtt_conn_large,
+                                                   .cut = tf_mqtt_conn_cut};
+static const struct tf_mqtt_reliable reliable = {.start = tf_mqtt_conn_restart,
+                                                 .resume = tf_mqtt_conn_resume};
+static const struct tf_mqtt_version_5 version_5 = {.goodbye = tf_mqtt_conn_goodbye};
+static const struct tf_mqtt_features features = {&receiving, &reliable, &version_5};
+
 /* --- start
  * ------------------------------------------------------------------------------------------- */
 
@@ -60,7 +70,14 @@ enum tf_err tf_mqtt_server_init(struct tf_mqtt_server **ret, void *memory, size_
                                 const struct tf_mqtt_server_config *config, tf_time now)
 {
     struct tf_mqtt_server *server = memory;
-    struct tf_mqtt_conn_rules rules = {
+
+    if (!config_valid(config))
+        return TF_MISUSE;
+    if (length < sizeof *server)
+        return TF_NO_MEMORY;
+    *server = (struct tf_mqtt_server){.config = config};
+    tf_mqtt_conn_init(&server->conn, &features, now);
+    server->conn.rules = (struct tf_mqtt_conn_rules){
         .max_packet_size = config->max_connect_size, /* until CONNECT has come */
         .body_run = config->body_run,
         .reference_from = config->reference_from,
@@ -73,13 +90,6 @@ enum tf_err tf_mqtt_server_init(struct tf_mqtt_server **ret, void *memory, size_
         .check_payload_format = config->check_payload_format,
         .is_server = true,
     };
-
-    if (!config_valid(config))
-        return TF_MISUSE;
-    if (length < sizeof *server)
-        return TF_NO_MEMORY;
-    *server = (struct tf_mqtt_server){.config = config};
-    tf_mqtt_conn_init(&server->conn, &rules, now);
     *ret = server;
     return TF_OK;
 }

@@ -297,7 +297,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t length)
     struct script script = {data, data + length};
     uint8_t shape = take(&script);
     struct host host = {
-        .config = {.connect = {.version = shape & 32 ? 4 : 5,
+        .config = {.features = TF_MQTT_CLIENT_ALL,
+                   .connect = {.version = shape & 32 ? 4 : 5,
                                .keep_alive_s = 60,
                                .client_id = tf_bytes_of("c", 1)},
                    .max_packet_size = 60000,

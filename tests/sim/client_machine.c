@@ -94,6 +94,7 @@ void tf_sim_machine_connect(struct tf_sim_client *client)
     struct tf_sim_machine *m = client->machine;
     tf_sim_client_fill(client, &m->parts, false);
     m->config = (struct tf_mqtt_client_config){
+        .features = TF_MQTT_CLIENT_ALL,
         .connect = m->parts.packet,
         .session = &m->session,
         .max_packet_size = TF_MIN(client->connect.max_packet, TF_MQTT_LENGTH_MAX),

@@ -36,6 +36,7 @@ void client_rig_init(struct client_rig *rig, enum rig_way way, unsigned version)
     rig->now = 1000 * TF_SECOND;
     tf_mqtt_session_init(&rig->session);
     rig->config = (struct tf_mqtt_client_config){
+        .features = TF_MQTT_CLIENT_ALL,
         .connect = {.version = (uint8_t)version,
                     .clean_start = true,
                     .keep_alive_s = 60,

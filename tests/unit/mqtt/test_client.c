@@ -383,6 +383,7 @@ static void test_static_memory(void **state)
     static uint8_t buffer[256];
     struct tf_mqtt_session session;
     struct tf_mqtt_client_config config = {
+        .features = TF_MQTT_CLIENT_ALL,
         .connect = {.version = TF_MQTT_5, .clean_start = true},
         .session = &session,
         .max_packet_size = 256,
@@ -444,6 +445,7 @@ static void test_misuse(void **state)
 {
     struct tf_mqtt_session session;
     struct tf_mqtt_client_config config = {
+        .features = TF_MQTT_CLIENT_ALL,
         .connect = {.version = 3},
         .session = &session,
         .max_packet_size = 256,

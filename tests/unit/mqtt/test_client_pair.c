@@ -474,6 +474,7 @@ static void test_pairs(void **state)
         pair->seed = seed;
         pair->version = seed % 2 ? 5 : 4;
         pair->client_config = (struct tf_mqtt_client_config){
+            .features = TF_MQTT_CLIENT_ALL,
             .connect = {.version = (uint8_t)pair->version, .client_id = tf_bytes_str("me")},
             .session = &pair->client_side.session,
             .max_packet_size = 1000,
