@@ -72,7 +72,9 @@ static bool everywhere(struct tf_bytes filter)
 static struct tf_bind *new_bind(struct tf_shard *shard, struct tf_bytes filter, bool homes)
 {
     unsigned count = !homes ? 0 : everywhere(filter) ? shard->count : 1;
+    unsigned failures = homes ? shard->count : 0;
     size_t size = sizeof(struct tf_bind) + count * sizeof(struct tf_bind_home) +
+                  failures * sizeof(struct tf_unsent) +
                   (size_t)count * shard->count * sizeof(uint64_t) + filter.length;
     const struct tf_alloc *alloc = shard->config.alloc;
     struct tf_bind *bind = alloc->alloc(alloc->ctx, size);
@@ -87,7 +89,8 @@ static struct tf_bind *new_bind(struct tf_shard *shard, struct tf_bytes filter, 
     bind->home_count = count;
     bind->first_home = count == 1 ? tf_shard_home(shard, filter) : 0;
     bind->homes = (struct tf_bind_home *)(bind + 1);
-    uint64_t *versions = (uint64_t *)(bind->homes + count);
+    bind->failures = (struct tf_unsent *)(bind->homes + count);
+    uint64_t *versions = (uint64_t *)(bind->failures + failures);
     uint8_t *text = (uint8_t *)(versions + (size_t)count * shard->count);
     memcpy(text, filter.data, filter.length);
     bind->filter = tf_bytes_of(text, filter.length);
@@ -98,14 +101,16 @@ static struct tf_bind *new_bind(struct tf_shard *shard, struct tf_bytes filter, 
     return bind;
 }
 
-/* Mails a counted bind; the mail takes over the count even if it cannot be sent. */
-static void post(struct tf_shard *shard, unsigned to, uint8_t type, struct tf_bind *bind,
+/* Mails a counted bind; the mail takes over the count even if it cannot be sent (false). */
+static bool post(struct tf_shard *shard, unsigned to, uint8_t type, struct tf_bind *bind,
                  uint32_t count, uint8_t flags)
 {
     struct tf_mail mail = {.type = type, .flags = flags, .count = count, .object = bind};
     if (!tf_shard_post(shard, to, &mail)) {
         unref(bind);
+        return false;
     }
+    return true;
 }
 
 static uint64_t binding_hash(const struct tf_route *route, const struct tf_queue *queue)
@@ -153,10 +158,13 @@ static bool reserve_ids(struct tf_shard *shard, size_t count)
     return true;
 }
 
-/* Makes a binding; *ret is NULL if there is one already and only its options changed. */
+/*
+ * Makes a binding; *ret is NULL if there is one already and only its options changed, from
+ * *ret_former.
+ */
 static enum tf_err add_binding(struct tf_shard *shard, struct tf_queue *queue,
                                struct tf_bytes filter, const struct tf_binding_options *options,
-                               struct tf_binding **ret)
+                               struct tf_binding **ret, struct tf_binding_options *ret_former)
 {
     const struct tf_alloc *alloc = shard->config.alloc;
     struct tf_route *route = tf_route_get(&shard->routes, filter);
@@ -165,6 +173,7 @@ static enum tf_err add_binding(struct tf_shard *shard, struct tf_queue *queue,
     }
     struct tf_binding *binding = find_binding(shard, route, queue);
     if (binding) {
+        *ret_former = binding->options;
         binding->options = *options;
         *ret = NULL;
         return TF_OK;
@@ -292,7 +301,7 @@ static void remove_binding(struct tf_shard *shard, struct tf_binding *binding)
 
 void tf_bind_withdraw(struct tf_shard *shard, struct tf_bytes filter)
 {
-    if (shard->count == 1) {
+    if (shard->count == 1 || shard->ending) {
         return;
     }
     struct tf_bind *bind = new_bind(shard, filter, false);
@@ -305,58 +314,6 @@ void tf_bind_withdraw(struct tf_shard *shard, struct tf_bytes filter)
         }
     }
     unref(bind);
-}
-
-enum tf_err tf_shard_bind(struct tf_shard *shard, struct tf_queue *queue, struct tf_bytes filter,
-                          const struct tf_binding_options *options, bool values,
-                          struct tf_bind_owner *owner, uint64_t tag)
-{
-    struct tf_bind *bind = new_bind(shard, filter, true);
-    if (!bind) {
-        return TF_NO_MEMORY;
-    }
-    struct tf_binding *binding;
-    enum tf_err err = add_binding(shard, queue, filter, options, &binding);
-    if (err) {
-        unref(bind);
-        return err;
-    }
-    if (binding) {
-        await_marks(shard, binding, bind);
-    }
-    if (values) {
-        start_reading(shard, binding ? binding : tf_shard_binding(shard, queue, filter), bind);
-    }
-    bind->values = values;
-    bind->owner = owner;
-    bind->queue = queue;
-    bind->tag = tag;
-    bind->waiting = bind->home_count;
-    tf_list_push_back(&owner->binds, &bind->node);
-    ref(bind);
-    for (unsigned to = 0; to < shard->count; to++) {
-        post(shard, to, TF_MAIL_BIND, ref(bind), 0, 0);
-    }
-    unref(bind);
-    return TF_OK;
-}
-
-bool tf_shard_unbind(struct tf_shard *shard, struct tf_queue *queue, struct tf_bytes filter)
-{
-    struct tf_binding *binding = tf_shard_binding(shard, queue, filter);
-    if (!binding) {
-        return false;
-    }
-    remove_binding(shard, binding);
-    return true;
-}
-
-void tf_shard_unbind_all(struct tf_shard *shard, struct tf_queue *queue)
-{
-    struct tf_list_node *node;
-    while ((node = tf_list_first(&queue->bindings))) {
-        remove_binding(shard, tf_container_of(node, struct tf_binding, in_queue));
-    }
 }
 
 static void free_page(struct tf_bind_page *page)
@@ -388,6 +345,68 @@ static void end_bind(struct tf_shard *shard, struct tf_bind *bind)
     unref(bind);
 }
 
+enum tf_err tf_shard_bind(struct tf_shard *shard, struct tf_queue *queue, struct tf_bytes filter,
+                          const struct tf_binding_options *options, bool values,
+                          struct tf_bind_owner *owner, uint64_t tag)
+{
+    struct tf_bind *bind = new_bind(shard, filter, true);
+    if (!bind) {
+        return TF_NO_MEMORY;
+    }
+    struct tf_binding_options former;
+    struct tf_binding *binding;
+    enum tf_err err = add_binding(shard, queue, filter, options, &binding, &former);
+    if (err) {
+        unref(bind);
+        return err;
+    }
+    if (binding) {
+        await_marks(shard, binding, bind);
+    }
+    if (values) {
+        start_reading(shard, binding ? binding : tf_shard_binding(shard, queue, filter), bind);
+    }
+    bind->values = values;
+    bind->owner = owner;
+    bind->queue = queue;
+    bind->tag = tag;
+    bind->waiting = bind->home_count;
+    tf_list_push_back(&owner->binds, &bind->node);
+    ref(bind);
+    for (unsigned to = 0; to < shard->count && !err; to++) {
+        bool sent = post(shard, to, TF_MAIL_BIND, ref(bind), 0, 0);
+        err = sent && !bind->lost ? TF_OK : TF_NO_MEMORY;
+    }
+    if (err) { /* there is another shard, so `bound` has not been called */
+        if (binding) {
+            remove_binding(shard, binding);
+        } else {
+            tf_shard_binding(shard, queue, filter)->options = former;
+        }
+        end_bind(shard, bind);
+    }
+    unref(bind);
+    return err;
+}
+
+bool tf_shard_unbind(struct tf_shard *shard, struct tf_queue *queue, struct tf_bytes filter)
+{
+    struct tf_binding *binding = tf_shard_binding(shard, queue, filter);
+    if (!binding) {
+        return false;
+    }
+    remove_binding(shard, binding);
+    return true;
+}
+
+void tf_shard_unbind_all(struct tf_shard *shard, struct tf_queue *queue)
+{
+    struct tf_list_node *node;
+    while ((node = tf_list_first(&queue->bindings))) {
+        remove_binding(shard, tf_container_of(node, struct tf_binding, in_queue));
+    }
+}
+
 void tf_bind_owner_release(struct tf_shard *shard, struct tf_bind_owner *owner)
 {
     struct tf_list_node *node;
@@ -402,28 +421,60 @@ void tf_bind_owner_release(struct tf_shard *shard, struct tf_bind_owner *owner)
     }
 }
 
+/* It can no longer come to stand: the binding is removed and the owner is told. */
+static void fail_bind(struct tf_shard *shard, struct tf_bind *bind)
+{
+    struct tf_bind_owner *owner = bind->owner;
+    uint64_t tag = bind->tag;
+    tf_shard_unbind(shard, bind->queue, bind->filter);
+    end_bind(shard, bind);
+    owner->bound(owner, tag, TF_NO_MEMORY);
+}
+
+/* Tells the binding shard, sooner or later, that this one could not mail what it had to. */
+static void post_failure(struct tf_shard *shard, struct tf_bind *bind)
+{
+    struct tf_unsent *failure = &bind->failures[shard->config.number];
+    struct tf_mail mail = {.type = TF_MAIL_MARK, .flags = TF_MAIL_FAILED, .object = bind};
+    if (!tf_list_linked(&failure->node)) {
+        ref(bind);
+        tf_access_post(shard, bind->shard, &mail, failure);
+    }
+}
+
 /* BIND, in every shard. Takes over the mail's count. */
 static void on_bind(struct tf_shard *shard, struct tf_bind *bind)
 {
+    bool own = bind->shard == shard->config.number;
+    bool lost = false;
     uint8_t flags = 0;
-    if (bind->shard != shard->config.number &&
-        tf_route_add_shard(&shard->routes, bind->filter, bind->shard)) {
+    if (!own && tf_route_add_shard(&shard->routes, bind->filter, bind->shard)) {
         flags = TF_MAIL_FAILED;
     }
-    if (bind->shard != shard->config.number) {
-        post(shard, bind->shard, TF_MAIL_MARK, ref(bind), 0, 0);
+    if (!own && !post(shard, bind->shard, TF_MAIL_MARK, ref(bind), 0, 0)) {
+        flags = TF_MAIL_FAILED;
+        lost = true;
     }
     for (unsigned i = 0; i < bind->home_count; i++) {
-        post(shard, bind->first_home + i, TF_MAIL_BOUND, ref(bind), 0, flags);
+        lost |= !post(shard, bind->first_home + i, TF_MAIL_BOUND, ref(bind), 0, flags);
+    }
+    if (lost && own) {
+        bind->lost = true; /* the binding shard's own: tf_shard_bind looks */
+    } else if (lost) {
+        post_failure(shard, bind);
     }
     unref(bind);
 }
 
 /* MARK, back in the binding shard: what comes from that shard now was published for the binding. */
-static void on_mark(struct tf_bind *bind, unsigned from)
+static void on_mark(struct tf_shard *shard, struct tf_bind *bind, unsigned from, uint8_t flags)
 {
     struct tf_binding *binding = bind->binding;
-    if (binding) {
+    if (flags & TF_MAIL_FAILED) {
+        if (bind->owner && bind->waiting) {
+            fail_bind(shard, bind);
+        }
+    } else if (binding) {
         binding->awaited &= ~(UINT64_C(1) << from);
         if (!binding->awaited) {
             await_no_more(binding);
@@ -512,6 +563,8 @@ static void on_bound(struct tf_shard *shard, struct tf_bind *bind, unsigned from
                            .object = bind,
                            .value = (uint64_t)(uintptr_t)page};
     if (!tf_shard_post(shard, bind->shard, &mail)) {
+        home->open = false;
+        post_failure(shard, bind);
         tf_mail_discard(&mail);
     }
 }
@@ -553,17 +606,15 @@ static void on_ready(struct tf_shard *shard, const struct tf_mail *mail, unsigne
         page->next = bind->pages;
         bind->pages = page;
     }
-    if (bind->waiting == 0) {
+    if (bind->waiting == 0 && bind->failed) {
+        fail_bind(shard, bind);
+    } else if (bind->waiting == 0) {
         struct tf_bind_owner *owner = bind->owner;
         uint64_t tag = bind->tag;
-        enum tf_err err = bind->failed ? TF_NO_MEMORY : TF_OK;
-        if (err) {
-            tf_shard_unbind(shard, bind->queue, bind->filter);
-        }
-        if (err || (!bind->open && !bind->pages)) {
+        if (!bind->open && !bind->pages) {
             end_bind(shard, bind);
         }
-        owner->bound(owner, tag, err);
+        owner->bound(owner, tag, TF_OK);
     }
     unref(bind);
 }
@@ -689,7 +740,7 @@ void tf_bind_mail(struct tf_shard *shard, const struct tf_mail *mail, unsigned f
         on_bound(shard, bind, from, mail->flags);
         return;
     case TF_MAIL_MARK:
-        on_mark(bind, from);
+        on_mark(shard, bind, from, mail->flags);
         return;
     case TF_MAIL_READY:
         on_ready(shard, mail, from);
@@ -728,8 +779,10 @@ void tf_mail_discard(const struct tf_mail *mail)
         unref(mail->object);
         return;
     default:
-        if (mail->type < TF_MAIL_BROKER) {
+        if (mail->type <= TF_MAIL_UNBIND) {
             unref(mail->object);
+        } else if (mail->type < TF_MAIL_BROKER) {
+            tf_access_discard(mail);
         }
     }
 }

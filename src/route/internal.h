@@ -1,5 +1,6 @@
 /*
- * What the files of a shard share: mail between shards, and the bind protocol's request.
+ * What the files of a shard share: mail between shards, the bind protocol's request, and what
+ * travels for writes, reads and watchers of single values.
  */
 #ifndef TF_ROUTE_INTERNAL_H
 #define TF_ROUTE_INTERNAL_H
@@ -16,12 +17,30 @@ enum tf_shard_mail {
     TF_MAIL_READ,        /* object: a counted bind; count: how many values at most */
     TF_MAIL_VALUES,      /* object: a page, which holds a count of its bind */
     TF_MAIL_CANCEL,      /* object: a counted bind. To homes that have values to read */
-    TF_MAIL_UNBIND       /* object: a counted bind that names the filter */
+    TF_MAIL_UNBIND,      /* object: a counted bind that names the filter */
+    /* of single values, to the home and back */
+    TF_MAIL_WRITE,   /* object: a tf_write, which is sent back */
+    TF_MAIL_WRITTEN, /* object: a tf_write */
+    TF_MAIL_GET,     /* object: a tf_read, which is sent back */
+    TF_MAIL_GOT,     /* object: a tf_read */
+    TF_MAIL_WATCH,   /* object: a counted cell; the home keeps the count */
+    TF_MAIL_TOLD,    /* object: a counted cell; tag: a counted message, 0 none; value: version */
+    TF_MAIL_REFUSED, /* object: a counted cell: nothing can be told, no memory */
+    TF_MAIL_UNWATCH  /* object: a counted cell */
 };
 
 #define TF_MAIL_ROUTE 1u  /* MESSAGE: give it to the queues that match */
 #define TF_MAIL_VALUE 2u  /* MESSAGE: it is the value of its address */
-#define TF_MAIL_FAILED 4u /* BOUND, READY: a shard had no memory for it */
+#define TF_MAIL_FAILED 4u /* BOUND, READY, MARK: a shard had no memory for it */
+
+/* In what is to be mailed but may find no memory: then it waits in a list and is sent again. */
+struct tf_unsent {
+    struct tf_list_node node; /* access.unsent */
+    void *object;
+    uint8_t type; /* enum tf_shard_mail */
+    uint8_t flags;
+    uint8_t to;
+};
 
 /* What one home knows of a bind; only the home's thread touches it. */
 struct tf_bind_home {
@@ -46,6 +65,7 @@ struct tf_bind {
     unsigned home_count; /* 1, or as many as there are shards */
     unsigned first_home;
     struct tf_bind_home *homes;
+    struct tf_unsent *failures; /* of each shard: its word that it could not mail another */
     /* the binding shard's own */
     struct tf_list_node node;    /* owner->binds */
     struct tf_list_node drawing; /* shard->drawing */
@@ -61,6 +81,7 @@ struct tf_bind {
     unsigned waiting; /* homes that are not ready */
     bool reading;     /* a READ is under way */
     bool failed;
+    bool lost; /* this shard's own BOUND could not be mailed */
 };
 
 /* Takes a mail of the bind protocol. */
@@ -81,5 +102,189 @@ void tf_bind_withdraw(struct tf_shard *shard, struct tf_bytes filter);
 
 /* Lets go of what a mail carries that nobody will read. */
 void tf_mail_discard(const struct tf_mail *mail);
+
+/* ---- shard.c, for write.c ---- */
+
+/* A ticket without replies to wait for yet. NULL: no memory. */
+struct tf_ticket *tf_ticket_new(struct tf_shard *shard, struct tf_ticket_owner *owner,
+                                uint64_t tag);
+
+/* Ends a ticket untold. */
+void tf_ticket_free(struct tf_shard *shard, struct tf_ticket *ticket);
+
+/* Ends a ticket and tells its owner, if there still is one. */
+void tf_ticket_finish(struct tf_shard *shard, struct tf_ticket *ticket);
+
+/*
+ * Publishes a message as this shard's own to all queues that match, wherever they are; its value is
+ * set already. `ticket` NULL: nobody waits. Adds to *result; returns how many replies will come.
+ */
+uint32_t tf_shard_spread(struct tf_shard *shard, struct tf_message *message,
+                         struct tf_ticket *ticket, struct tf_published *result);
+
+/* ---- single values: access.c, write.c, read.c, watch.c, watched.c ---- */
+
+/* Mails an object now, or when there is memory. */
+void tf_access_post(struct tf_shard *shard, unsigned to, const struct tf_mail *mail,
+                    struct tf_unsent *unsent);
+
+/* Starts without anything. */
+void tf_access_init(struct tf_shard *shard);
+
+/* Frees what is left. */
+void tf_access_release(struct tf_shard *shard);
+
+/* Takes a mail from TF_MAIL_WRITE to TF_MAIL_UNWATCH. */
+void tf_access_mail(struct tf_shard *shard, const struct tf_mail *mail);
+
+/* Lets go of what such a mail carries. */
+void tf_access_discard(const struct tf_mail *mail);
+
+/* Sends what waits for it and tells watchers, a bounded number. */
+void tf_access_work(struct tf_shard *shard);
+
+/* Walks the invariants. */
+bool tf_access_check(const struct tf_shard *shard);
+
+/* A write on its way to the home and, if somebody waits, back. */
+struct tf_write {
+    struct tf_unsent unsent;
+    const struct tf_alloc *alloc;
+    size_t size;
+    struct tf_message *message; /* counted; NULL on the way back */
+    struct tf_condition condition;
+    struct tf_ticket *ticket; /* of the writing shard; NULL: nobody waits */
+    struct tf_published result;
+    unsigned shard;
+    uint64_t versions[]; /* of the condition */
+};
+
+/* A write whose mail nobody will read. */
+void tf_write_free(struct tf_write *write);
+
+/* WRITE in a home; WRITTEN back in the writing shard. */
+void tf_write_arrived(struct tf_shard *shard, struct tf_write *write);
+void tf_write_returned(struct tf_shard *shard, struct tf_write *write);
+
+/* access.writes.done: every shard has answered a write that came by mail; `tag` is the tf_write. */
+void tf_write_spread(struct tf_ticket_owner *owner, uint64_t tag,
+                     const struct tf_published *result);
+
+/* A read on its way to the home and back. */
+struct tf_read {
+    struct tf_unsent unsent;
+    const struct tf_alloc *alloc;
+    size_t size;
+    struct tf_list_node in_owner;
+    struct tf_read_owner *owner; /* NULL: gone */
+    uint64_t tag;
+    unsigned shard;
+    struct tf_message *message; /* counted, on the way back */
+    uint64_t version;
+    struct tf_bytes address; /* behind the struct */
+};
+
+/* A read whose mail nobody will read. */
+void tf_read_free(struct tf_read *read);
+
+/* GET in a home; GOT back in the reading shard. */
+void tf_read_arrived(struct tf_shard *shard, struct tf_read *read);
+void tf_read_returned(struct tf_shard *shard, struct tf_read *read);
+
+/* The value of an address as its home has it now; what has expired is dropped first. */
+void tf_value_present(struct tf_shard *shard, struct tf_bytes address, struct tf_value_view *ret);
+
+/* A timer of value_timers has ended, or its time has come. */
+void tf_value_expire(struct tf_shard *shard, struct tf_timer *timer);
+
+/*
+ * The newest value of a watched address in one shard, and those who watch. Counted: by the shard
+ * while anybody watches, by the home while it knows of it, and by each mail.
+ */
+struct tf_watch_cell {
+    atomic_uint refs;
+    /* the same for both, never changed */
+    const struct tf_alloc *alloc;
+    size_t size;
+    uint64_t hash;
+    unsigned shard;
+    unsigned home;
+    struct tf_bytes address; /* behind the struct */
+    /* the watching shard's own */
+    struct tf_map_node node;     /* access.cells */
+    struct tf_list_node walking; /* access.walking */
+    struct tf_list behind;       /* watchers to be told */
+    struct tf_list told;         /* who know `version` */
+    struct tf_list waiting;      /* behind, and without credit */
+    struct tf_message *message;  /* freed with the cell, or by a newer one */
+    uint64_t version;            /* 0: none has come yet */
+    bool failed;                 /* none will come: no memory */
+    bool gone;                   /* nobody watches any more */
+    struct tf_unsent unwatch;
+    /* the home's own */
+    struct tf_list_node in_watched; /* watched->cells */
+    struct tf_watched *watched;
+    uint64_t sent; /* the last version that it was mailed; 0: none */
+    struct tf_unsent refusal;
+};
+
+/* One count less. */
+void tf_watch_cell_unref(struct tf_watch_cell *cell);
+
+/* TOLD and REFUSED in the watching shard. Each takes over the mail's counts. */
+void tf_watch_told(struct tf_shard *shard, struct tf_watch_cell *cell, struct tf_message *message,
+                   uint64_t version);
+void tf_watch_refused(struct tf_shard *shard, struct tf_watch_cell *cell);
+
+/* Tells watchers who are behind, a bounded number. */
+void tf_watch_walk(struct tf_shard *shard);
+
+/* Walks the invariants of one cell. */
+bool tf_watch_cell_check(const struct tf_watch_cell *cell);
+
+/*
+ * A watched address, in its home. It is a last-value queue of depth one: a binding brings the
+ * publications of all shards, `now` is the last, and the cells are told by conflation.
+ */
+struct tf_watched {
+    struct tf_map_node node;   /* access.watched */
+    struct tf_list_node dirty; /* access.dirty */
+    struct tf_list cells;      /* of tf_watch_cell.in_watched; never empty */
+    struct tf_value now;       /* its message NULL: none; its timer runs while it is live */
+    struct tf_queue queue;     /* always empty */
+    struct tf_consumer consumer;
+    struct tf_bind_owner owner;
+    struct tf_queue_limits limits;
+    struct tf_queue_counters counters;
+    bool live;     /* `now` is not the stored value, but published since without being retained */
+    bool standing; /* every shard knows of it: cells may be told */
+    bool failed;   /* or will never */
+    size_t size;
+    struct tf_bytes address; /* behind the struct */
+};
+
+/* The watched address with this hash; NULL: nobody watches it. */
+struct tf_watched *tf_watched_find(const struct tf_shard *shard, struct tf_bytes address,
+                                   uint64_t hash);
+
+/* WATCH and UNWATCH in a home. Each takes over the mail's count. */
+void tf_watched_add(struct tf_shard *shard, struct tf_watch_cell *cell);
+void tf_watched_remove(struct tf_shard *shard, struct tf_watch_cell *cell);
+
+/* The stored value of an address has been written or cleared: a message of this home's. */
+void tf_watched_stored(struct tf_shard *shard, const struct tf_message *message);
+
+/* What is stored (perhaps nothing) is the value again, with a new version. */
+void tf_watched_revert(struct tf_watched *watched);
+
+/* Mails the newest values to the cells that have not got them. */
+void tf_watched_tell(struct tf_shard *shard);
+
+/* Frees one at the end of the shard. */
+void tf_watched_free(struct tf_shard *shard, struct tf_watched *watched);
+
+/* Walks the invariants of one; adds to *live_bytes. */
+bool tf_watched_check(const struct tf_shard *shard, const struct tf_watched *watched,
+                      uint64_t *live_bytes);
 
 #endif

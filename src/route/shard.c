@@ -23,15 +23,18 @@ enum tf_err tf_shard_init(struct tf_shard *shard, const struct tf_shard_config *
     tf_list_init(&shard->drawing);
     tf_list_init(&shard->tickets);
     tf_map_init(&shard->bindings, config->alloc);
+    tf_access_init(shard);
     enum tf_err err = tf_route_table_init(&shard->routes, config->alloc, &config->key);
     if (err) {
         return err;
     }
-    return tf_values_init(&shard->values, config->alloc, &shard->value_timers, &config->key,
-                          config->values, config->random);
+    err = tf_values_init(&shard->values, config->alloc, &shard->value_timers, &config->key,
+                         config->values, config->random);
+    shard->values.version = config->first_version;
+    return err;
 }
 
-static void free_ticket(struct tf_shard *shard, struct tf_ticket *ticket)
+void tf_ticket_free(struct tf_shard *shard, struct tf_ticket *ticket)
 {
     tf_list_unlink(&ticket->in_owner);
     tf_list_remove(&ticket->in_shard);
@@ -43,12 +46,14 @@ void tf_shard_release(struct tf_shard *shard)
 {
     struct tf_mail mail;
     unsigned from;
+    shard->ending = true;
     while (tf_mail_receive(shard->config.office, shard->config.number, &mail, &from)) {
         tf_mail_discard(&mail);
     }
+    tf_access_release(shard);
     while (!tf_list_empty(&shard->tickets)) {
-        free_ticket(shard,
-                    tf_container_of(tf_list_first(&shard->tickets), struct tf_ticket, in_shard));
+        tf_ticket_free(shard,
+                       tf_container_of(tf_list_first(&shard->tickets), struct tf_ticket, in_shard));
     }
     tf_values_release(&shard->values);
     tf_route_table_release(&shard->routes);
@@ -214,6 +219,9 @@ static void set_value(struct tf_shard *shard, struct tf_message *message, unsign
     if (tf_values_set(&shard->values, message, writer)) {
         result->refused = true;
     } else {
+        if (shard->access.watched.count) {
+            tf_watched_stored(shard, message);
+        }
         result->taken++;
     }
 }
@@ -225,8 +233,7 @@ static void add_result(struct tf_published *sum, const struct tf_published *part
     sum->refused |= part->refused;
 }
 
-static struct tf_ticket *new_ticket(struct tf_shard *shard, struct tf_ticket_owner *owner,
-                                    uint64_t tag)
+struct tf_ticket *tf_ticket_new(struct tf_shard *shard, struct tf_ticket_owner *owner, uint64_t tag)
 {
     const struct tf_alloc *alloc = shard->config.alloc;
     struct tf_ticket *ticket = alloc->alloc(alloc->ctx, sizeof(*ticket));
@@ -273,6 +280,14 @@ static enum tf_err without_memory(struct tf_published result, struct tf_publishe
     return TF_OK;
 }
 
+uint32_t tf_shard_spread(struct tf_shard *shard, struct tf_message *message,
+                         struct tf_ticket *ticket, struct tf_published *result)
+{
+    uint64_t routed = route(shard, &message->publication, shard->config.number, result);
+    shard->counters.published++;
+    return routed ? mail_message(shard, message, routed, 0, ticket, result) : 0;
+}
+
 enum tf_err tf_shard_publish(struct tf_shard *shard, struct tf_publication *publication,
                              struct tf_ticket_owner *owner, uint64_t tag,
                              struct tf_published *ret_result)
@@ -298,7 +313,7 @@ enum tf_err tf_shard_publish(struct tf_shard *shard, struct tf_publication *publ
         valued = 0;
     }
     if (owner && (routed | valued)) {
-        ticket = new_ticket(shard, owner, tag);
+        ticket = tf_ticket_new(shard, owner, tag);
         if (!ticket) {
             tf_message_unref(message);
             return without_memory(result, ret_result);
@@ -318,7 +333,7 @@ enum tf_err tf_shard_publish(struct tf_shard *shard, struct tf_publication *publ
     if (waiting) {
         return TF_AGAIN;
     }
-    free_ticket(shard, ticket);
+    tf_ticket_free(shard, ticket);
     return TF_OK;
 }
 
@@ -330,20 +345,25 @@ void tf_ticket_owner_release(struct tf_ticket_owner *owner)
     }
 }
 
-static void on_ticket(struct tf_shard *shard, const struct tf_mail *mail)
+void tf_ticket_finish(struct tf_shard *shard, struct tf_ticket *ticket)
 {
-    struct tf_ticket *ticket = (struct tf_ticket *)(uintptr_t)mail->tag;
-    struct tf_published part = {mail->count, (uint32_t)mail->value, mail->reason != 0};
-    add_result(&ticket->result, &part);
-    if (--ticket->waiting) {
-        return;
-    }
     struct tf_ticket_owner *owner = ticket->owner;
     struct tf_published result = ticket->result;
     uint64_t tag = ticket->tag;
-    free_ticket(shard, ticket);
+    tf_ticket_free(shard, ticket);
     if (owner) {
         owner->done(owner, tag, &result);
+    }
+}
+
+static void on_ticket(struct tf_shard *shard, const struct tf_mail *mail)
+{
+    struct tf_ticket *ticket = (struct tf_ticket *)(uintptr_t)mail->tag;
+    struct tf_published part = {
+        .matched = mail->count, .taken = (uint32_t)mail->value, .refused = mail->reason != 0};
+    add_result(&ticket->result, &part);
+    if (--ticket->waiting == 0) {
+        tf_ticket_finish(shard, ticket);
     }
 }
 
@@ -359,6 +379,8 @@ static void on_message(struct tf_shard *shard, const struct tf_mail *mail, unsig
     }
     tf_message_unref(message);
     if (mail->tag) {
+        /* before the reply, on the same ring: who is acknowledged finds the value in the cell */
+        tf_watched_tell(shard);
         struct tf_mail reply = {.type = TF_MAIL_TICKET,
                                 .count = result.matched,
                                 .value = result.taken,
@@ -378,8 +400,10 @@ static void dispatch(struct tf_shard *shard, const struct tf_mail *mail, unsigne
         on_ticket(shard, mail);
         return;
     default:
-        if (mail->type < TF_MAIL_BROKER) {
+        if (mail->type <= TF_MAIL_UNBIND) {
             tf_bind_mail(shard, mail, from);
+        } else if (mail->type < TF_MAIL_BROKER) {
+            tf_access_mail(shard, mail);
         } else {
             shard->config.receive(shard->config.ctx, mail, from);
         }
@@ -406,22 +430,31 @@ void tf_shard_receive(struct tf_shard *shard)
     }
     shard->mail_left = left == 0;
     (void)tf_bind_work(shard);
+    tf_access_work(shard);
 }
 
 void tf_shard_expire(struct tf_shard *shard)
 {
     struct tf_timer *timer;
     while ((timer = tf_timers_expire(&shard->value_timers, shard->now))) {
-        tf_values_expire(&shard->values, timer);
+        tf_value_expire(shard, timer);
     }
     while ((timer = tf_timers_expire(&shard->timers, shard->now))) {
         shard->config.expired(shard->config.ctx, timer);
     }
 }
 
+bool tf_shard_busy(const struct tf_shard *shard)
+{
+    const struct tf_value_access *access = &shard->access;
+    return shard->mail_left || !tf_list_empty(&shard->drawing) ||
+           !tf_list_empty(&access->walking) || !tf_list_empty(&access->dirty) ||
+           !tf_list_empty(&access->unsent);
+}
+
 tf_time tf_shard_deadline(const struct tf_shard *shard)
 {
-    if (shard->mail_left || !tf_list_empty(&shard->drawing)) {
+    if (tf_shard_busy(shard)) {
         return shard->now;
     }
     tf_time timers = tf_timers_next(&shard->timers);
@@ -439,5 +472,5 @@ bool tf_shard_check(const struct tf_shard *shard)
     return tf_map_check(&shard->bindings) && tf_tree_check(&shard->values.ordered) &&
            tf_timers_check(&shard->timers) && tf_timers_check(&shard->value_timers) &&
            shard->values.count == shard->values.ordered.count &&
-           shard->values.count == shard->values.map.count;
+           shard->values.count == shard->values.map.count && tf_access_check(shard);
 }

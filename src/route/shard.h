@@ -10,6 +10,8 @@
  * subscriber gets as retained (docs/adr/0002). The binding stands when the homes have heard from
  * every shard.
  *
+ * Writing a value under a condition, reading one and watching one are in value_access.h.
+ *
  * Call protocol for a turn: tf_shard_time; the fronts' input (publish, bind, settle);
  * tf_shard_receive; tf_shard_expire; write the connections; tf_shard_flush. tf_shard_deadline tells
  * when the next turn is wanted without input.
@@ -22,6 +24,7 @@
 #include "route/queue.h"
 #include "route/table.h"
 #include "route/value.h"
+#include "route/value_access.h"
 
 /* The broker's mail types start here; the shard hands them to `config.receive`. */
 #define TF_MAIL_BROKER 64u
@@ -33,6 +36,8 @@ struct tf_shard_config {
     struct tf_hash_key key;        /* the same for all shards; secret */
     uint64_t random;               /* a seed */
     struct tf_value_limits values; /* this shard's part */
+    /* Versions begin above this, so that those of two runs differ if it is random. Below 2^63. */
+    uint64_t first_version;
     /* Takes mail from TF_MAIL_BROKER up, and expired timers that are not the shard's own. */
     void (*receive)(void *ctx, const struct tf_mail *mail, unsigned from);
     void (*expired)(void *ctx, struct tf_timer *timer);
@@ -50,6 +55,10 @@ struct tf_published {
     uint32_t matched; /* bindings */
     uint32_t taken;   /* queues that took it, and the value */
     bool refused;     /* a limit kept it from becoming the value, or memory ran out */
+    /* of tf_shard_write alone */
+    bool existed;     /* there was a value before */
+    bool failed;      /* the condition did not hold: nothing has changed or been published */
+    uint64_t version; /* of the value that stands now */
 };
 
 /* Whoever waits for tickets. */
@@ -81,6 +90,18 @@ struct tf_bind_owner {
     void (*bound)(struct tf_bind_owner *owner, uint64_t tag, enum tf_err err);
 };
 
+/* What a shard has to do with values one by one; see value_access.h. */
+struct tf_value_access {
+    struct tf_map cells;    /* of tf_watch_cell: what is watched here */
+    struct tf_map watched;  /* of tf_watched: what is watched anywhere, and this is its home */
+    struct tf_list walking; /* cells with watchers who are to be told */
+    struct tf_list dirty;   /* of tf_watched: cells are to be told */
+    struct tf_list unsent;  /* of tf_unsent: mail that found no memory */
+    struct tf_ticket_owner writes; /* of this home, for other shards */
+    struct tf_watcher *telling;    /* whose `deliver` is being called; NULL: none, or it has left */
+    bool telling_ready;            /* it said tf_watcher_ready meanwhile */
+};
+
 struct tf_shard_counters {
     uint64_t published, routed, dropped, tickets;
 };
@@ -96,10 +117,12 @@ struct tf_shard {
     struct tf_map bindings; /* by route and queue */
     struct tf_list drawing; /* binds whose owners have asked for values */
     struct tf_list tickets; /* all that are open */
-    uint32_t *ids;          /* scratch: identifiers of one delivery */
+    struct tf_value_access access;
+    uint32_t *ids; /* scratch: identifiers of one delivery */
     size_t id_capacity;
     size_t queue_count;
     bool mail_left;        /* the last turn did not get to the end of it */
+    bool ending;           /* being released: tells other shards nothing any more */
     uint64_t queued_bytes; /* the sum over all queues */
     uint64_t queued_count;
     struct tf_shard_counters counters;
@@ -110,7 +133,10 @@ struct tf_shard {
 TF_MUST_USE enum tf_err tf_shard_init(struct tf_shard *shard, const struct tf_shard_config *config,
                                       tf_time now);
 
-/* Frees what a shard holds. Precondition: all queues, ticket and bind owners are released. */
+/*
+ * Frees what a shard holds. Precondition: all queues, ticket, read and bind owners are released and
+ * nobody watches.
+ */
 void tf_shard_release(struct tf_shard *shard);
 
 /* The home of a name: of an address's value, a session, a queue. The same in every shard. */
@@ -171,7 +197,10 @@ void tf_shard_receive(struct tf_shard *shard);
 /* Runs the timers up to the time of this turn. */
 void tf_shard_expire(struct tf_shard *shard);
 
-/* When the next timer ends. */
+/* True while there is work that waits for nothing: the next turn is wanted at once. */
+bool tf_shard_busy(const struct tf_shard *shard);
+
+/* When the next timer ends; now while the shard is busy. */
 tf_time tf_shard_deadline(const struct tf_shard *shard);
 
 /* The end of a turn. True: congested, read no more from connections until it is false. */

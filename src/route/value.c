@@ -48,7 +48,8 @@ void tf_values_release(struct tf_values *values)
     tf_map_release(&values->map);
 }
 
-static struct tf_value *find(const struct tf_values *values, struct tf_bytes address, uint64_t hash)
+struct tf_value *tf_values_find(const struct tf_values *values, struct tf_bytes address,
+                                uint64_t hash)
 {
     struct tf_map_node *node = tf_map_find(&values->map, hash);
     for (; node; node = tf_map_find_next(node)) {
@@ -64,17 +65,18 @@ enum tf_err tf_values_set(struct tf_values *values, struct tf_message *message, 
 {
     const struct tf_envelope *envelope = &message->publication.envelope;
     uint64_t hash = tf_hash(envelope->address, &values->key);
-    struct tf_value *old = find(values, envelope->address, hash);
+    struct tf_value *old = tf_values_find(values, envelope->address, hash);
     uint64_t old_charge = old ? charge_of(old) : 0;
     if (envelope->clear) {
         values->version++;
         if (old) {
             drop(values, old);
+            values->listing++;
         }
         return TF_OK;
     }
     uint64_t charge = sizeof(struct tf_value) + message->size;
-    if (values->bytes - old_charge + charge > values->limits.bytes ||
+    if (values->bytes + values->live_bytes - old_charge + charge > values->limits.bytes ||
         (!old && values->count >= values->limits.count)) {
         return TF_LIMIT;
     }
@@ -84,10 +86,12 @@ enum tf_err tf_values_set(struct tf_values *values, struct tf_message *message, 
     }
     if (old) {
         drop(values, old);
+    } else {
+        values->listing++;
     }
     memset(value, 0, sizeof(*value));
     value->message = tf_message_ref(message);
-    value->version = ++values->version;
+    value->version = value->shown = ++values->version;
     value->writer = (uint8_t)writer;
     tf_map_insert(&values->map, &value->node, hash);
     (void)tf_tree_insert(&values->ordered, &value->ordered, envelope->address);
@@ -99,12 +103,13 @@ enum tf_err tf_values_set(struct tf_values *values, struct tf_message *message, 
 
 const struct tf_value *tf_values_get(struct tf_values *values, struct tf_bytes address)
 {
-    return find(values, address, tf_hash(address, &values->key));
+    return tf_values_find(values, address, tf_hash(address, &values->key));
 }
 
 void tf_values_expire(struct tf_values *values, struct tf_timer *timer)
 {
     drop(values, tf_container_of(timer, struct tf_value, timer));
+    values->listing++;
 }
 
 /* The bytes before the first wildcard level: all that matches begins with them. */

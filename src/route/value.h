@@ -14,13 +14,17 @@
 #include "base/tree.h"
 #include "route/message.h"
 
+#define TF_WRITER_LIVE 255u /* a writer that is no shard: see tf_value.writer */
+
 struct tf_value {
     struct tf_map_node node;
     struct tf_tree_node ordered; /* its key is the message's address */
     struct tf_timer timer;       /* the message's expiry */
     struct tf_message *message;
     uint64_t version;
-    uint8_t writer; /* the shard it was published in */
+    uint64_t shown; /* the version that readers of this one value know; >= version */
+    /* The shard it was published in; TF_WRITER_LIVE: a watched address's, not in the store. */
+    uint8_t writer;
 };
 
 struct tf_value_limits {
@@ -36,7 +40,10 @@ struct tf_values {
     struct tf_tree ordered;
     struct tf_value_limits limits;
     uint64_t version; /* of the last write */
+    uint64_t listing; /* another one whenever an address has got or lost its stored value */
     uint64_t bytes;
+    uint64_t
+        live_bytes; /* of watched addresses' values that are not stored; within the limit too */
     size_t count;
 };
 
@@ -66,6 +73,10 @@ TF_MUST_USE enum tf_err tf_values_set(struct tf_values *values, struct tf_messag
 
 /* The value of an address, or NULL. It lasts until the next write. */
 const struct tf_value *tf_values_get(struct tf_values *values, struct tf_bytes address);
+
+/* The same, by the hash of the address (tf_hash with the store's key). */
+struct tf_value *tf_values_find(const struct tf_values *values, struct tf_bytes address,
+                                uint64_t hash);
 
 /* The timer of a value has ended: drops it. */
 void tf_values_expire(struct tf_values *values, struct tf_timer *timer);

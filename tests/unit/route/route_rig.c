@@ -36,12 +36,16 @@ static struct tf_message *virtual_next(void *ctx, struct tf_bytes filter, struct
 
 void rig_start(struct rig *rig, unsigned count, size_t capacity)
 {
+    rig_start_with(rig, count, capacity, (struct tf_wake){wake, rig});
+}
+
+void rig_start_with(struct rig *rig, unsigned count, size_t capacity, struct tf_wake waker)
+{
     memset(rig, 0, sizeof(*rig));
     test_alloc_init(&rig->memory);
     rig->count = count;
     rig->now = 1000 * TF_SECOND;
-    rig->office =
-        tf_post_office_new(count, capacity, (struct tf_wake){wake, rig}, &rig->memory.alloc);
+    rig->office = tf_post_office_new(count, capacity, waker, &rig->memory.alloc);
     tf_assert(rig->office);
     for (unsigned i = 0; i < count; i++) {
         rig->parts[i] = (struct rig_part){rig, i};
@@ -68,10 +72,28 @@ void rig_stop(struct rig *rig)
         tf_assert(shard->queue_count == 0 && shard->queued_bytes == 0 && shard->queued_count == 0);
         tf_assert(shard->bindings.count == 0 && shard->routes.binding_count == 0);
         tf_assert(shard->counters.tickets == 0);
+        tf_assert(shard->access.cells.count == 0 && shard->access.watched.count == 0);
+        tf_assert(shard->values.live_bytes == 0);
+    }
+    rig_abandon(rig);
+}
+
+void rig_abandon(struct rig *rig)
+{
+    for (unsigned i = 0; i < rig->count; i++) {
         tf_shard_release(&rig->shards[i]);
     }
     tf_post_office_free(rig->office);
     tf_assert(rig->memory.blocks == 0 && rig->memory.bytes == 0);
+}
+
+void rig_text(const struct tf_message *message, char *ret, size_t size)
+{
+    struct tf_bytes body = tf_bytes_str(message ? "" : "(none)");
+    if (message && message->publication.body_count) {
+        body = message->publication.body[0];
+    }
+    snprintf(ret, size, "%.*s", (int)body.length, (const char *)body.data);
 }
 
 void rig_settle(struct rig *rig)
@@ -84,7 +106,7 @@ void rig_settle(struct rig *rig)
         for (unsigned i = 0; i < rig->count; i++) {
             tf_shard_receive(&rig->shards[i]);
             busy |= tf_shard_flush(&rig->shards[i]);
-            busy |= !tf_list_empty(&rig->shards[i].drawing);
+            busy |= tf_shard_busy(&rig->shards[i]);
         }
         for (unsigned i = 0; i < rig->count; i++) {
             busy |= rig->wakes[i] != 0;

@@ -32,8 +32,17 @@ struct rig {
 /* Starts `count` shards whose rings hold `capacity` records. */
 void rig_start(struct rig *rig, unsigned count, size_t capacity);
 
+/* The same, with another way to be woken: for shards on threads of their own. */
+void rig_start_with(struct rig *rig, unsigned count, size_t capacity, struct tf_wake waker);
+
 /* Frees all; fails if a block is left, or an account is not at 0. */
 void rig_stop(struct rig *rig);
+
+/* Frees all as it stands, mail under way and all; fails if a block is left. */
+void rig_abandon(struct rig *rig);
+
+/* The body of a message as text; "(none)" for NULL. */
+void rig_text(const struct tf_message *message, char *ret, size_t size);
 
 /* Lets every shard read and flush until no mail is under way and no shard has work left. */
 void rig_settle(struct rig *rig);
