@@ -2,7 +2,8 @@
 """Turns the golden vectors into seeds for the fuzz targets: seeds.py VECTORS OUTPUT.
 
 A vector file is text with bytes in hexadecimal; each run of them on a line becomes a file of OUTPUT, named
-by its hash, so that a run again changes nothing. What surrounds the bytes does not matter here.
+by its hash, so that a run again changes nothing. What surrounds the bytes does not matter here. A line that
+begins with `text ` is one seed, the bytes of its text.
 """
 
 import hashlib
@@ -23,7 +24,10 @@ def seeds(folder):
             if b"\0" in data:
                 yield data
                 continue
-            for line in data.decode("utf-8", "replace").splitlines():
+            for line in data.decode("utf-8", "replace").split("\n"):
+                if line.startswith("text "):
+                    yield line[len("text "):].encode()
+                    continue
                 for match in HEX.finditer(line.split("# ")[0]):
                     yield bytes.fromhex(match.group().replace(" ", ""))
 

@@ -1,9 +1,11 @@
 #!/usr/bin/python3
-"""Differential test: the packets of mqtt-tshark.txt as Wireshark's dissector sees them.
+"""Differential test: the packets of mqtt-tshark.txt and coap-tshark.txt as Wireshark's dissectors see them.
 
-All packets go into one capture, each in a TCP stream of its own behind a CONNECT of its version (the dissector
-learns the version there); tshark reads it once. The fields expected stand in the vector file, written from the
-standard: nothing here comes from Trefoil's own decoder, which the unit test holds to the same bytes.
+All packets of a protocol go into one capture, which tshark reads once; those of MQTT each in a TCP stream of its
+own behind a CONNECT of its version (the dissector learns the version there), those of CoAP each in a datagram
+between ports of its own, so that none is taken for an answer to another. The fields expected stand in the vector
+file, written from the standard: nothing here comes from Trefoil's own decoder, which the unit test holds to the
+same bytes.
 """
 
 import os
@@ -15,6 +17,8 @@ import xml.etree.ElementTree as ElementTree
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 BROKER_PORT = 1883
+COAP_PORT = 5683
+PCAP_HEADER = bytes.fromhex("a1b2c3d4 0002 0004 00000000 00000000 00040000 00000001")
 CONNECTS = {
     3: "10 0f 00 06 4d 51 49 73 64 70 03 02 00 3c 00 01 61",
     4: "10 0d 00 04 4d 51 54 54 04 02 00 3c 00 01 61",
@@ -62,10 +66,56 @@ def frame(port, from_client, sequence, acknowledged, data):
     return bytes(12) + bytes([8, 0]) + ip + tcp + data
 
 
+def coap_vectors_read(path):
+    """Yields (name, bytes, {field: [value...]}, numbers it must complain of) of each vector."""
+    with open(path, encoding="utf-8") as file:
+        blocks = file.read().split("\n\n")
+    for block in blocks:
+        lines = block.splitlines()
+        if not lines or not lines[0].startswith("vector "):
+            continue
+        data, fields, unknown = b"", {}, []
+        for line in lines[1:]:
+            key, _, rest = line.partition(" ")
+            if key == "bytes":
+                data = packet_bytes(rest)
+            elif key == "tshark":
+                field, _, value = rest.partition("=")
+                fields[field] = value.split(" | ")
+            elif key == "tshark-unknown":
+                unknown = [int(number) for number in rest.split()]
+        yield lines[0].split()[1], data, fields, unknown
+
+
+def datagram_frame(port, data):
+    """An Ethernet frame with a UDP datagram to CoAP's port."""
+    udp = port.to_bytes(2, "big") + COAP_PORT.to_bytes(2, "big") + (8 + len(data)).to_bytes(2, "big") + bytes(2)
+    ip = (bytes([0x45, 0]) + (28 + len(data)).to_bytes(2, "big") +
+          bytes([0, 0, 0x40, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2]))
+    return bytes(12) + bytes([8, 0]) + ip + udp + data
+
+
+def coap_capture_write(path, datagrams):
+    """Writes a pcap file of one frame for each datagram."""
+    with open(path, "wb") as file:
+        file.write(PCAP_HEADER)
+        for index, data in enumerate(datagrams):
+            content = datagram_frame(20000 + index, data)
+            file.write(index.to_bytes(4, "big") + bytes(4) + len(content).to_bytes(4, "big") * 2 + content)
+
+
+def coap_dissect(path):
+    """One tshark call: for each frame the list of (field, value) of its CoAP part, and what it complains of."""
+    for malformed, fields in pdml_read(path, "udp.port==%d,coap" % COAP_PORT, "coap"):
+        complaints = [show for name, show in fields if name == "_ws.expert.message"]
+        # What it complains of it calls malformed as well.
+        yield fields, complaints or ["malformed"] * malformed
+
+
 def capture_write(path, vectors):
     """Writes a pcap file; the frames of vector n are 2n + 1 and 2n + 2."""
     with open(path, "wb") as file:
-        file.write(bytes.fromhex("a1b2c3d4 0002 0004 00000000 00000000 00040000 00000001"))
+        file.write(PCAP_HEADER)
         for index, (_, version, sender, data, _) in enumerate(vectors):
             port = 20000 + index
             connect = bytes.fromhex(CONNECTS[version])
@@ -82,18 +132,25 @@ def capture_write(path, vectors):
                 file.write(content)
 
 
-def dissect(path):
-    """One tshark call: for each frame the list of (field, value) of its MQTT part, and what it complains of."""
+def pdml_read(path, decode_as, protocol):
+    """One tshark call: for each frame whether it is malformed, and the (field, value) of the protocol."""
     output = subprocess.run(
-        ["tshark", "-n", "-r", path, "-d", "tcp.port==%d,mqtt" % BROKER_PORT, "-T", "pdml"],
+        ["tshark", "-n", "-r", path, "-d", decode_as, "-T", "pdml"],
         check=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=100).stdout
     for packet in ElementTree.fromstring(output).iter("packet"):
-        fields, complaints = [], []
+        fields, malformed = [], False
         for proto in packet.iter("proto"):
-            if proto.get("name") == "mqtt":
+            if proto.get("name") == protocol:
                 fields = [(field.get("name"), field.get("show")) for field in proto.iter("field")]
             elif proto.get("name") == "_ws.malformed":
-                complaints.append("malformed")
+                malformed = True
+        yield malformed, fields
+
+
+def dissect(path):
+    """One tshark call: for each frame the list of (field, value) of its MQTT part, and what it complains of."""
+    for malformed, fields in pdml_read(path, "tcp.port==%d,mqtt" % BROKER_PORT, "mqtt"):
+        complaints = ["malformed"] * malformed
         complaints += [name for name, _ in fields
                        if name.startswith(("mqtt.unknown", "mqtt.illegal", "mqtt.prop_unknown", "_ws.expert"))]
         yield fields, complaints
@@ -109,7 +166,7 @@ def normal(value):
         return value
 
 
-class Tshark(unittest.TestCase):
+class Mqtt(unittest.TestCase):
     def test_vectors(self):
         vectors = list(vectors_read(os.path.join(HERE, "mqtt-tshark.txt")))
         self.assertGreaterEqual(len(vectors), 45)
@@ -136,6 +193,36 @@ class Tshark(unittest.TestCase):
         self.assertEqual(complaints, [])
         self.assertIn(("mqtt.topic", "b"), fields)
         self.assertNotIn(("mqtt.topic", "a"), fields)
+
+
+class Coap(unittest.TestCase):
+    def dissected(self, datagrams):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "coap.pcap")
+            coap_capture_write(path, datagrams)
+            frames = list(coap_dissect(path))
+        self.assertEqual(len(frames), len(datagrams))
+        return frames
+
+    def test_vectors(self):
+        vectors = list(coap_vectors_read(os.path.join(HERE, "coap-tshark.txt")))
+        self.assertGreaterEqual(len(vectors), 35)
+        frames = self.dissected([data for _, data, _, _ in vectors])
+        for (name, _, expected, unknown), (fields, complaints) in zip(vectors, frames):
+            with self.subTest(name):
+                self.assertEqual(complaints, ["Invalid Option Number %d" % number for number in unknown])
+                self.assertTrue(expected, "no tshark lines")
+                for field, values in expected.items():
+                    found = [normal(show) for each, show in fields if each == field]
+                    self.assertEqual(found, [normal(value) for value in values], field)
+
+    def test_a_wrong_value_is_seen(self):
+        (fields, complaints), (_, complaints_cut) = self.dissected(
+            [packet_bytes("40 01 00 01 b1 62"), packet_bytes("40 01 00 01 b2 62")])
+        self.assertEqual(complaints, [])
+        self.assertIn(("coap.opt.uri_path", "b"), fields)
+        self.assertNotIn(("coap.opt.uri_path", "a"), fields)
+        self.assertNotEqual(complaints_cut, [])
 
 
 if __name__ == "__main__":
