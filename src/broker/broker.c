@@ -87,8 +87,8 @@ static enum tf_err open_sockets(struct tf_broker *broker)
         const struct tf_front_type *type = type_of(broker, (int)config->listeners[i].protocol);
         enum tf_err err = TF_UNSUPPORTED;
         if (type) {
-            err = tf_listen_open(config, i, type->scheme, broker->options.log, broker->sockets,
-                                 &broker->socket_count);
+            err = tf_listen_open(config, i, type->scheme, broker->count, broker->options.log,
+                                 broker->sockets, &broker->socket_count);
         } else {
             tf_log_text(broker->options.log, TF_LOG_ERROR, PART,
                         "listener on port %u: nothing here serves its protocol",
@@ -109,7 +109,10 @@ static enum tf_err open_sockets(struct tf_broker *broker)
 /* How many connections may be, by configuration and by files. */
 static void set_maximum(struct tf_broker *broker)
 {
-    uint64_t own = FILES_OF_OWN + 3 * (uint64_t)broker->count + broker->socket_count;
+    uint64_t own = FILES_OF_OWN + 3 * (uint64_t)broker->count;
+    for (size_t i = 0; i < broker->socket_count; i++) {
+        own += broker->sockets[i].fd_count;
+    }
     uint64_t by_files = broker->files > own + 1 ? broker->files - own : 1;
     uint64_t wanted = broker->config->global_max_connections;
     uint64_t maximum = TF_MIN(wanted, by_files);
@@ -177,14 +180,26 @@ static enum tf_err start_workers(struct tf_broker *broker)
             return err;
         }
     }
-    for (size_t i = 0; i < broker->socket_count; i++) {
-        err = tf_worker_listen(&broker->workers[i % broker->count], broker->sockets[i].listener,
-                               broker->sockets[i].fd);
-        if (err) {
-            return err;
+    return TF_OK;
+}
+
+/* Gives every socket to a worker: groups are heard by the first one. */
+static enum tf_err hand_out_sockets(struct tf_broker *broker)
+{
+    unsigned next = 0; /* the worker that accepts next */
+    enum tf_err err = TF_OK;
+    for (size_t i = 0; i < broker->socket_count && !err; i++) {
+        const struct tf_listen_socket *socket = &broker->sockets[i];
+        if (socket->shard_fds == 0) {
+            err = tf_worker_listen(&broker->workers[next++ % broker->count], socket->listener,
+                                   socket->fds[0]);
+        }
+        for (unsigned j = 0; socket->shard_fds > 0 && j < socket->fd_count && !err; j++) {
+            unsigned shard = j < socket->shard_fds ? j : 0;
+            err = tf_worker_bind(&broker->workers[shard], socket->listener, socket->fds[j]);
         }
     }
-    return TF_OK;
+    return err;
 }
 
 static enum tf_err settle_process(struct tf_broker *broker)
@@ -248,6 +263,9 @@ static enum tf_err begin(struct tf_broker *broker)
         return err;
     }
     err = start_workers(broker);
+    if (!err) {
+        err = hand_out_sockets(broker);
+    }
     return err ? err : settle_process(broker);
 }
 
@@ -518,7 +536,7 @@ void tf_broker_free(struct tf_broker *broker)
         tf_post_office_free(broker->office);
     }
     for (size_t i = 0; i < broker->socket_count; i++) {
-        tf_socket_close(broker->sockets[i].fd);
+        tf_listen_close(&broker->sockets[i]);
     }
     if (broker->signal_fd >= 0) {
         tf_loop_remove(broker->loop, &broker->signal_source);

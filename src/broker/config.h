@@ -83,7 +83,12 @@ enum tf_err tf_config_report_print(const struct tf_config_report *report,
 
 enum tf_config_domain { TF_CONFIG_DOMAIN_ANY, TF_CONFIG_DOMAIN_IPV4, TF_CONFIG_DOMAIN_IPV6 };
 
-enum tf_config_protocol { TF_CONFIG_PROTOCOL_MQTT };
+/* What a listener speaks; what each is, tf_config_protocol_info tells. */
+enum tf_config_protocol {
+    TF_CONFIG_PROTOCOL_MQTT,
+    TF_CONFIG_PROTOCOL_COAP,
+    TF_CONFIG_PROTOCOL_COUNT
+};
 
 /* Bits of `log_types`, the kinds of lines that are logged. */
 enum tf_config_log_type {
@@ -123,6 +128,14 @@ struct tf_config_listener {
     uint8_t max_qos;
     uint16_t max_topic_alias; /* that a client may set; 0: none */
     struct tf_config_access access;
+
+    /* of protocol coap */
+    uint32_t coap_ack_timeout_ms; /* ACK_TIMEOUT and so on: RFC 7252 4.8 */
+    uint8_t coap_max_retransmit;
+    uint16_t coap_nstart;
+    uint32_t coap_max_observers; /* of the listener, in all shards together */
+    bool coap_notify_con;        /* observers are told by confirmable messages only */
+    bool coap_multicast;         /* hear the groups of All CoAP Nodes */
 };
 
 /*
@@ -167,6 +180,12 @@ struct tf_config {
     uint64_t max_retained_bytes;
     uint64_t memory_limit; /* of the heap that shards use, in all */
 
+    /* CoAP, of all listeners and shards together */
+    uint32_t coap_max_peers;
+    uint32_t coap_max_replies;    /* kept for requests that come twice */
+    uint32_t coap_max_bodies;     /* on their way in blocks */
+    uint64_t coap_max_body_bytes; /* of them all */
+
     /* what it tells */
     uint16_t sys_interval_s; /* 0: no $SYS */
     unsigned log_dests;
@@ -179,6 +198,16 @@ struct tf_config {
     /* which keys were said, by their place in the table: for tf_config_check */
     uint8_t given[TF_CONFIG_KEY_MAX / 8];
 };
+
+/* What a protocol is to those who need not speak it. */
+struct tf_config_protocol_info {
+    const char *name; /* in a `protocol` line, and the scheme of its URLs */
+    uint16_t port;    /* where a URL names none */
+    bool datagrams;   /* it takes datagram sockets, one a shard, not connections */
+};
+
+/* The facts of a protocol. */
+const struct tf_config_protocol_info *tf_config_protocol_info(enum tf_config_protocol protocol);
 
 /* ---- reading files ---- */
 
@@ -230,19 +259,19 @@ enum tf_err tf_config_set(struct tf_config *config, const char *key, const char 
                           const char *origin, struct tf_config_report *report) TF_MUST_USE;
 
 /*
- * Adds the listener of `--listen URL`: mqtt://host[:port], an IPv6 host in brackets, an empty host
- * or `*` for all interfaces, port 1883 unless given, port 0 for a free one. TF_PROTOCOL: not such
- * a URL; TF_UNSUPPORTED: a scheme of Trefoil's that this version does not serve; TF_LIMIT: too many
- * listeners; TF_NO_MEMORY. The report says more.
+ * Adds the listener of `--listen URL`: mqtt://host[:port] or coap://host[:port], an IPv6 host in
+ * brackets, an empty host or `*` for all interfaces, the protocol's port (1883, 5683) unless given,
+ * port 0 for a free one. TF_PROTOCOL: not such a URL; TF_UNSUPPORTED: a scheme of Trefoil's that
+ * this version does not serve; TF_LIMIT: too many listeners; TF_NO_MEMORY. The report says more.
  */
 enum tf_err tf_config_add_url(struct tf_config *config, const char *url,
                               struct tf_config_report *report) TF_MUST_USE;
 
 /*
- * Completes the listeners: without any, 127.0.0.1 and [::1], port 1883, anonymous allowed; and
- * gives each its access settings. Anonymous, if nothing was said, is allowed on listeners of the
- * command line that are bound to a loopback address, and refused on all others, as mosquitto does.
- * Call it once, after all sources. TF_NO_MEMORY: `config` can only be released.
+ * Completes the listeners: without any, MQTT and CoAP on 127.0.0.1 and [::1], ports 1883 and 5683,
+ * anonymous allowed; and gives each its access settings. Anonymous, if nothing was said, is allowed
+ * on listeners of the command line that are bound to a loopback address, and refused on all others,
+ * as mosquitto does. Call it once, after all sources. TF_NO_MEMORY: `config` can only be released.
  */
 enum tf_err tf_config_finish(struct tf_config *config, struct tf_config_report *report) TF_MUST_USE;
 

@@ -194,22 +194,24 @@ static enum tf_err apply_bind_address(struct tf_config_build *build,
 static void apply_protocol(struct tf_config_build *build, const struct tf_config_key *key,
                            struct tf_config_text value)
 {
-    static const char *const known[] = {"websockets", "coap",  "coaps", "amqp",
-                                        "amqps",      "mqtts", "http",  "https"};
+    static const char *const known[] = {"websockets", "coaps", "coap+tcp", "amqp",
+                                        "amqps",      "mqtts", "http",     "https"};
+    enum tf_config_protocol protocol = tf_config_protocol_find(value);
 
-    if (tf_config_text_is(value, "mqtt")) {
-        listener_at_hand(build)->protocol = TF_CONFIG_PROTOCOL_MQTT;
+    if (protocol != TF_CONFIG_PROTOCOL_COUNT) {
+        listener_at_hand(build)->protocol = protocol;
         return;
     }
     for (size_t i = 0; i < TF_COUNT(known); i++) {
         if (tf_config_text_is(value, known[i])) {
             tf_config_report_add(build->report, TF_CONFIG_ERROR, value_place(build),
-                                 "`protocol %s` is not available in this version; it serves mqtt",
+                                 "`protocol %s` is not available in this version; it serves mqtt "
+                                 "and coap",
                                  known[i]);
             return;
         }
     }
-    answer_bad_value(build, key, value, "must be mqtt");
+    answer_bad_value(build, key, value, "must be mqtt or coap");
 }
 
 /* Each line adds a place; the first replaces the default. */
@@ -364,7 +366,7 @@ static enum tf_err apply_done(struct tf_config_build *build, const struct tf_con
         return apply_listener(build, key, value);
     case TF_CONFIG_KIND_PORT:
         if (parse_port(build, key, value, &build->plain.port))
-            build->plain_bound = true;
+            build->plain_bound = build->plain_port = true;
         return TF_OK;
     case TF_CONFIG_KIND_BIND_ADDRESS:
         return apply_bind_address(build, key, value);
@@ -420,13 +422,35 @@ enum tf_err tf_config_apply(struct tf_config_build *build, struct tf_config_text
                              "`%s` was said before: the last one counts", key->name);
     err = apply_done(build, key, value, ret_include);
     bit_set(build->said, i);
+    build->said_line[i] = build->place.line;
     if (!tf_config_report_worse(build->report, errors))
         bit_set(build->config->given, i);
     return err;
 }
 
+/* Options of the listener at hand that its protocol has no use for. */
+static void warn_of_protocol(struct tf_config_build *build)
+{
+    enum tf_config_protocol protocol = listener_at_hand(build)->protocol;
+    struct tf_config_place place = {.file = build->place.file, .column = 1};
+
+    if (build->current == 0 && !build->plain_bound && !build->opener)
+        return; /* there is no such listener, which is said in the end */
+    for (size_t i = 0; i < tf_config_key_count; i++) {
+        const struct tf_config_key *key = &tf_config_keys[i];
+
+        if (!key->protocols || key->protocols >> protocol & 1 || !bit_test(build->said, i))
+            continue;
+        place.line = build->said_line[i];
+        tf_config_report_add(build->report, TF_CONFIG_WARNING, place,
+                             "`%s` has no effect on a listener with `protocol %s`", key->name,
+                             tf_config_protocol_info(protocol)->name);
+    }
+}
+
 void tf_config_apply_section(struct tf_config_build *build)
 {
+    warn_of_protocol(build);
     for (size_t i = 0; i < tf_config_key_count; i++)
         if (tf_config_keys[i].scope != TF_CONFIG_SCOPE_GLOBAL)
             build->said[i / 8] &= (uint8_t) ~(1u << (i % 8));
@@ -455,16 +479,19 @@ enum tf_err tf_config_apply_end(struct tf_config_build *build)
     struct tf_config_place place = {.file = build->place.file};
     enum tf_err err;
 
+    tf_config_apply_section(build);
     if (!build->plain_bound && !build->opener) {
         warn_without_effect(build);
         tf_config_listener_release(&build->plain);
         return TF_OK;
     }
+    if (!build->plain_port)
+        build->plain.port = tf_config_protocol_info(build->plain.protocol)->port;
     if (!build->plain_bound)
         tf_config_report_add(build->report, TF_CONFIG_WARNING, place,
                              "`%s` stands before any `listener`: as in mosquitto, that opens the "
-                             "default listener, port 1883 of all interfaces",
-                             build->opener->name);
+                             "default listener, port %u of all interfaces",
+                             build->opener->name, build->plain.port);
     err = tf_config_access_copy(&build->plain.access, &build->config->access);
     if (!err)
         err = tf_config_listener_add(build->config, &build->plain);

@@ -1,7 +1,7 @@
 /*
  * Reload: what differs between two configurations, and how much of it a running broker can take.
  *
- * Listeners are the same when they are bound the same (host, port, IP version). It must
+ * Listeners are the same when they are bound the same (protocol, host, port, IP version). It must
  * not know who is running or how a change gets to the shards.
  */
 #include "broker/config_keys.h"
@@ -75,8 +75,8 @@ static const struct tf_config_listener *find_listener(const struct tf_config *co
     for (size_t i = 0; i < config->listener_count; i++) {
         const struct tf_config_listener *listener = &config->listeners[i];
 
-        if (listener->port == wanted->port && listener->domain == wanted->domain &&
-            same_text(listener->host, wanted->host))
+        if (listener->protocol == wanted->protocol && listener->port == wanted->port &&
+            listener->domain == wanted->domain && same_text(listener->host, wanted->host))
             return listener;
     }
     return NULL;
@@ -84,8 +84,11 @@ static const struct tf_config_listener *find_listener(const struct tf_config *co
 
 static void show_listener(const struct tf_config_listener *listener, char *ret_text, size_t size)
 {
-    snprintf(ret_text, size, "%u%s%s", listener->port, listener->host ? " " : "",
-             listener->host ? listener->host : "");
+    bool mqtt = listener->protocol == TF_CONFIG_PROTOCOL_MQTT; /* the default goes unsaid */
+
+    snprintf(ret_text, size, "%u%s%s%s%s", listener->port, listener->host ? " " : "",
+             listener->host ? listener->host : "", mqtt ? "" : " protocol ",
+             mqtt ? "" : tf_config_protocol_info(listener->protocol)->name);
 }
 
 static void diff_listeners(struct changes *changes, const struct tf_config *running,

@@ -33,6 +33,9 @@
 #define CONN_ .group = TF_CONFIG_GROUP_CONNECTION
 #define SESSION_ .group = TF_CONFIG_GROUP_SESSION
 #define QUEUE_ .group = TF_CONFIG_GROUP_QUEUE
+#define COAP_ .group = TF_CONFIG_GROUP_COAP
+#define MQTT_ONLY_ .protocols = 1u << TF_CONFIG_PROTOCOL_MQTT
+#define COAP_ONLY_ .protocols = 1u << TF_CONFIG_PROTOCOL_COAP
 #define LOG_ .group = TF_CONFIG_GROUP_LOG
 
 /* A key that is not done, and why. */
@@ -108,10 +111,10 @@ const struct tf_config_key tf_config_keys[] = {
      LINE_(LISTENER, "port [host]"),
      LISTEN_,
      .flags = TF_CONFIG_MANY,
-     .text = "1883 on loopback",
+     .text = "1883 (MQTT) and 5683 (CoAP) on loopback",
      .help = "Listens on a port, on one address or name or on all interfaces. Options of a "
              "listener after this line belong to it. Port 0 takes a free one. Without any listener "
-             "Trefoil listens on loopback only, port 1883."},
+             "Trefoil listens on loopback only, for MQTT on port 1883 and for CoAP on port 5683."},
     {.name = "port",
      LINE_(PORT, "port"),
      LISTEN_,
@@ -124,11 +127,11 @@ const struct tf_config_key tf_config_keys[] = {
      .help = "Old form: opens the default listener on this address. Use `listener port host`."},
     {.name = "protocol",
      LISTENER_(protocol),
-     LINE_(PROTOCOL, "mqtt"),
+     LINE_(PROTOCOL, "mqtt | coap"),
      LISTEN_,
      .text = "mqtt",
-     .help = "What is spoken on this listener: mqtt. Known but not available in this version: "
-             "websockets, coap, amqp, http."},
+     .help = "What is spoken on this listener: mqtt over TCP, or coap over UDP (Trefoil's own). "
+             "Known but not available in this version: websockets, coaps, coap+tcp, amqp, http."},
     {.name = "socket_domain",
      LISTENER_(domain),
      .kind = TF_CONFIG_KIND_CHOICE,
@@ -141,6 +144,7 @@ const struct tf_config_key tf_config_keys[] = {
      LISTENER_(max_connections),
      NUMBER_(1, TF_CONFIG_UNLIMITED - 1, TF_CONFIG_UNLIMITED),
      LISTEN_,
+     MQTT_ONLY_,
      .flags = TF_CONFIG_ZERO_NONE | TF_CONFIG_MINUS_NONE | TF_CONFIG_OPENS,
      .unit = "connections",
      .help = "Connections of this listener at one time. -1: only global_max_connections counts."},
@@ -148,18 +152,21 @@ const struct tf_config_key tf_config_keys[] = {
      LISTENER_(max_qos),
      NUMBER_(0, 2, 2),
      LISTEN_,
+     MQTT_ONLY_,
      .flags = TF_CONFIG_OPENS,
      .help = "The highest QoS that clients of this listener may use."},
     {.name = "maximum_qos",
      LISTENER_(max_qos),
      NUMBER_(0, 2, 2),
      LISTEN_,
+     MQTT_ONLY_,
      .flags = TF_CONFIG_OPENS | TF_CONFIG_ALIAS,
      .help = "Old name of max_qos."},
     {.name = "max_topic_alias",
      LISTENER_(max_topic_alias),
      NUMBER_(0, 65535, 10),
      LISTEN_,
+     MQTT_ONLY_,
      .help = "Topic aliases that an MQTT 5.0 client may set. 0: none."},
 
     /* ---- who may connect ---- */
@@ -350,6 +357,96 @@ const struct tf_config_key tf_config_keys[] = {
      .help = "Bytes of heap that sessions, queues and messages may take in all; past it what needs "
              "more is refused. 0: no limit but the ones above."},
 
+    /* ---- CoAP: of a listener ---- */
+    {.name = "coap_ack_timeout_ms",
+     LISTENER_(coap_ack_timeout_ms),
+     NUMBER_(1, 60000, 2000),
+     COAP_,
+     COAP_ONLY_,
+     .flags = TF_CONFIG_OWN,
+     .unit = "milliseconds",
+     .help = "Of a `protocol coap` listener: the time until a confirmable message is sent again "
+             "that nobody acknowledges; a random part of up to a half is added, and each time "
+             "doubles it."},
+    {.name = "coap_max_retransmit",
+     LISTENER_(coap_max_retransmit),
+     NUMBER_(0, 16, 4),
+     COAP_,
+     COAP_ONLY_,
+     .flags = TF_CONFIG_OWN,
+     .unit = "times",
+     .help = "Of a `protocol coap` listener: how often a confirmable message is sent again before "
+             "its peer counts as gone."},
+    {.name = "coap_nstart",
+     LISTENER_(coap_nstart),
+     NUMBER_(1, 65535, 1),
+     COAP_,
+     COAP_ONLY_,
+     .flags = TF_CONFIG_OWN,
+     .unit = "messages",
+     .help = "Of a `protocol coap` listener: confirmable messages on their way to one peer at one "
+             "time."},
+    {.name = "coap_max_observers",
+     LISTENER_(coap_max_observers),
+     NUMBER_(0, 100000000, 65536),
+     COAP_,
+     COAP_ONLY_,
+     .flags = TF_CONFIG_OWN,
+     .unit = "observers",
+     .help = "Of a `protocol coap` listener: observations at one time, each of one peer and one "
+             "resource, spread over the shards. A peer that wants one more gets the value without "
+             "one. 0: none."},
+    {.name = "coap_notify",
+     LISTENER_(coap_notify_con),
+     .kind = TF_CONFIG_KIND_CHOICE,
+     COAP_,
+     COAP_ONLY_,
+     .words = "non con",
+     .flags = TF_CONFIG_OWN,
+     .initial = false,
+     .help = "Of a `protocol coap` listener: observers are told by non-confirmable messages, with "
+             "a confirmable one now and then, or by confirmable ones only."},
+    {.name = "coap_multicast",
+     LISTENER_(coap_multicast),
+     BOOL_(0),
+     COAP_,
+     COAP_ONLY_,
+     .flags = TF_CONFIG_OWN,
+     .help = "Of a `protocol coap` listener: hears the groups of all CoAP nodes, 224.0.1.187, "
+             "ff02::fd and ff05::fd, too, on each interface that has its address."},
+
+    /* ---- CoAP: of all together ---- */
+    {.name = "coap_max_peers",
+     GLOBAL_(coap_max_peers),
+     NUMBER_(1, 10000000, 100000),
+     COAP_,
+     .flags = TF_CONFIG_OWN,
+     .unit = "peers",
+     .help = "CoAP peers that are remembered at one time, spread over the shards; the one that was "
+             "silent longest makes room."},
+    {.name = "coap_max_replies",
+     GLOBAL_(coap_max_replies),
+     NUMBER_(1, 10000000, 65536),
+     COAP_,
+     .flags = TF_CONFIG_OWN,
+     .unit = "replies",
+     .help = "Replies to CoAP requests that change something, kept for requests that come twice, "
+             "spread over the shards."},
+    {.name = "coap_max_bodies",
+     GLOBAL_(coap_max_bodies),
+     NUMBER_(1, 1000000, 1000),
+     COAP_,
+     .flags = TF_CONFIG_OWN,
+     .unit = "bodies",
+     .help = "Bodies on their way in blocks, in both directions, spread over the shards."},
+    {.name = "coap_max_body_bytes",
+     GLOBAL_(coap_max_body_bytes),
+     NUMBER_(1024, TF_CONFIG_UNLIMITED64 - 1, 67108864),
+     COAP_,
+     .flags = TF_CONFIG_RELOADABLE | TF_CONFIG_OWN,
+     .unit = "bytes",
+     .help = "Bytes of all those bodies together."},
+
     /* ---- what it tells ---- */
     {.name = "sys_interval",
      GLOBAL_(sys_interval_s),
@@ -523,6 +620,7 @@ const char *tf_config_group_title(enum tf_config_group group)
         [TF_CONFIG_GROUP_CONNECTION] = "Connections and packets",
         [TF_CONFIG_GROUP_SESSION] = "Sessions",
         [TF_CONFIG_GROUP_QUEUE] = "Retained messages and memory",
+        [TF_CONFIG_GROUP_COAP] = "CoAP",
         [TF_CONFIG_GROUP_LOG] = "Log and $SYS",
         [TF_CONFIG_GROUP_MEANINGLESS] = "Of mosquitto, with nothing to do here",
         [TF_CONFIG_GROUP_BRIDGE] = "Of mosquitto's bridges, which are not available",

@@ -50,6 +50,7 @@ enum tf_config_group {
     TF_CONFIG_GROUP_CONNECTION,
     TF_CONFIG_GROUP_SESSION,
     TF_CONFIG_GROUP_QUEUE,
+    TF_CONFIG_GROUP_COAP,
     TF_CONFIG_GROUP_LOG,
     TF_CONFIG_GROUP_MEANINGLESS,
     TF_CONFIG_GROUP_BRIDGE,
@@ -86,8 +87,9 @@ struct tf_config_key {
     enum tf_config_answer answer;
     enum tf_config_group group;
     unsigned flags;
-    unsigned offset; /* of the field, in the struct of its scope */
-    unsigned width;  /* of the field: 1, 2, 4 or 8 bytes for numbers */
+    unsigned protocols; /* bits, 1 << enum tf_config_protocol, of listeners that have it; 0: all */
+    unsigned offset;    /* of the field, in the struct of its scope */
+    unsigned width;     /* of the field: 1, 2, 4 or 8 bytes for numbers */
 };
 
 /* A piece of text of somebody else's; no NUL at its end. */
@@ -170,7 +172,7 @@ const char *tf_config_text_show(struct tf_config_text text, char *ret_shown, siz
 
 /* ---- structs (config_value.c) ---- */
 
-/* A listener with all defaults. */
+/* A listener with all defaults, for MQTT. */
 void tf_config_listener_init(struct tf_config_listener *listener);
 
 /* Frees what a listener holds. */
@@ -194,7 +196,10 @@ enum tf_err tf_config_listener_clone(struct tf_config_listener *ret,
 enum tf_err tf_config_access_copy(struct tf_config_access *to,
                                   const struct tf_config_access *from) TF_MUST_USE;
 
-/* ---- hosts (config_listen.c) ---- */
+/* ---- protocols and hosts (config_listen.c) ---- */
+
+/* The protocol of this name; TF_CONFIG_PROTOCOL_COUNT: none is. */
+enum tf_config_protocol tf_config_protocol_find(struct tf_config_text name);
 
 /*
  * Reads `[host]` in brackets or `host`, a name or a number, into malloc memory; "" and `*` give
@@ -232,6 +237,7 @@ struct tf_config_build {
     const struct tf_config_io *io;   /* NULL: include_dir is refused */
     struct tf_config_listener plain; /* the default listener: options before any `listener` */
     bool plain_bound;                /* `port` or `bind_address` was said */
+    bool plain_port;                 /* `port` was */
     size_t current;                  /* 0: options go to `plain`; else to listener `current` - 1 */
     struct tf_config_place place;    /* of the line at hand; its column is the key's */
     unsigned value_column;
@@ -241,6 +247,7 @@ struct tf_config_build {
     bool access_said;                    /* an access key came: per_listener_settings is too late */
     const struct tf_config_key *opener;  /* the first option that opens the default listener */
     uint8_t said[TF_CONFIG_KEY_MAX / 8]; /* keys of this file, or of the section, to find repeats */
+    unsigned said_line[TF_CONFIG_KEY_MAX]; /* the line of each of them */
 };
 
 /*
@@ -251,7 +258,10 @@ enum tf_err tf_config_apply(struct tf_config_build *build, struct tf_config_text
                             struct tf_config_text value,
                             struct tf_config_text *ret_include) TF_MUST_USE;
 
-/* Forgets which keys of listeners were said: a new section begins. */
+/*
+ * A new section begins: warns of what its listener's protocol has no use for in the one that ends,
+ * and forgets which keys of listeners were said.
+ */
 void tf_config_apply_section(struct tf_config_build *build);
 
 /* After the last line of all files: opens the default listener if it is wanted. TF_NO_MEMORY. */

@@ -12,6 +12,30 @@
 #include "base/util.h"
 #include "broker/url.h"
 
+/* ---- protocols ---- */
+
+const struct tf_config_protocol_info *tf_config_protocol_info(enum tf_config_protocol protocol)
+{
+    static const struct tf_config_protocol_info infos[TF_CONFIG_PROTOCOL_COUNT] = {
+        [TF_CONFIG_PROTOCOL_MQTT] = {.name = "mqtt", .port = 1883},
+        [TF_CONFIG_PROTOCOL_COAP] = {.name = "coap", .port = 5683, .datagrams = true},
+    };
+
+    return &infos[protocol];
+}
+
+enum tf_config_protocol tf_config_protocol_find(struct tf_config_text name)
+{
+    unsigned protocol = 0;
+
+    while (protocol < TF_CONFIG_PROTOCOL_COUNT &&
+           !tf_config_text_is(name, tf_config_protocol_info(protocol)->name))
+        protocol++;
+    return protocol;
+}
+
+/* ---- hosts ---- */
+
 static bool is_hex(char c)
 {
     return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
@@ -72,21 +96,24 @@ static enum tf_err url_parse(const char *url, struct tf_config_listener *listene
                              const char **ret_why)
 {
     struct tf_url_parts parts;
-    struct tf_config_text host;
+    struct tf_config_text host, scheme;
 
-    *ret_why = "is not of the form mqtt://host:port, with an IPv6 address in brackets";
+    *ret_why =
+        "is not of the form mqtt://host:port or coap://host:port, with an IPv6 address in brackets";
     if (tf_url_split(url, &parts) || parts.has_user ||
         (parts.rest.length && !tf_bytes_equal(parts.rest, tf_bytes_str("/"))))
         return TF_PROTOCOL;
-    if (!tf_bytes_equal(parts.scheme, tf_bytes_str("mqtt"))) {
+    scheme = (struct tf_config_text){(const char *)parts.scheme.data, parts.scheme.length};
+    listener->protocol = tf_config_protocol_find(scheme);
+    if (listener->protocol == TF_CONFIG_PROTOCOL_COUNT) {
         if (!tf_url_scheme_known(parts.scheme)) {
-            *ret_why = "has an unknown scheme; this version serves mqtt";
+            *ret_why = "has an unknown scheme; this version serves mqtt and coap";
             return TF_PROTOCOL;
         }
-        *ret_why = "has a scheme that is not available in this version; it serves mqtt";
+        *ret_why = "has a scheme that is not available in this version; it serves mqtt and coap";
         return TF_UNSUPPORTED;
     }
-    if (tf_url_port(&parts, 1883, &listener->port)) {
+    if (tf_url_port(&parts, tf_config_protocol_info(listener->protocol)->port, &listener->port)) {
         *ret_why = "needs a port from 0 to 65535 after the last colon, and brackets around an "
                    "IPv6 address";
         return TF_PROTOCOL;
@@ -139,19 +166,35 @@ static bool is_loopback(const struct tf_config_listener *listener)
            (strncmp(host, "127.", 4) == 0 && strspn(host, "0123456789.") == strlen(host));
 }
 
-static enum tf_err add_loopback(struct tf_config *config, const char *host, bool may_fail)
+static enum tf_err add_loopback(struct tf_config *config, enum tf_config_protocol protocol,
+                                const char *host, bool may_fail)
 {
     struct tf_config_listener listener;
     enum tf_err err = TF_NO_MEMORY;
 
     tf_config_listener_init(&listener);
     listener.from_command = true;
+    listener.protocol = protocol;
+    listener.port = tf_config_protocol_info(protocol)->port;
     listener.may_fail = may_fail;
     listener.host = strdup(host);
     if (listener.host)
         err = tf_config_listener_add(config, &listener);
     if (err)
         tf_config_listener_release(&listener);
+    return err;
+}
+
+/* Where it listens when nobody said where: every protocol, for this machine only. */
+static enum tf_err add_defaults(struct tf_config *config)
+{
+    enum tf_err err = TF_OK;
+
+    for (unsigned protocol = 0; !err && protocol < TF_CONFIG_PROTOCOL_COUNT; protocol++) {
+        err = add_loopback(config, protocol, "127.0.0.1", false);
+        if (!err)
+            err = add_loopback(config, protocol, "::1", true);
+    }
     return err;
 }
 
@@ -182,14 +225,9 @@ enum tf_err tf_config_finish(struct tf_config *config, struct tf_config_report *
     struct tf_config_place nowhere = {0};
     enum tf_err err;
 
-    if (config->listener_count == 0) {
-        err = add_loopback(config, "127.0.0.1", false);
-        if (!err)
-            err = add_loopback(config, "::1", true);
-        if (err)
-            return TF_NO_MEMORY;
-    }
-    err = access_complete(&config->access);
+    err = config->listener_count ? TF_OK : add_defaults(config);
+    if (!err)
+        err = access_complete(&config->access);
     for (size_t i = 0; !err && i < config->listener_count; i++) {
         struct tf_config_listener *listener = &config->listeners[i];
 

@@ -193,10 +193,10 @@ static enum tf_err include_file(struct tf_config_build *build, const char *path)
         report_unreadable(build, path, err);
         return TF_OK;
     }
+    tf_config_apply_section(build);
     build->nested = true;
     build->current = 0;
     build->place = (struct tf_config_place){.file = path};
-    tf_config_apply_section(build);
     lines = lines_of(text, length);
     err = read_lines(build, &lines, &none);
     tf_config_apply_section(build);

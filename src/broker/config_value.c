@@ -344,7 +344,7 @@ void tf_config_value_print(const struct tf_config_key *key, const void *base, ch
         print_choice(key, number, ret_text, size);
         break;
     case TF_CONFIG_KIND_PROTOCOL:
-        snprintf(ret_text, size, "mqtt");
+        snprintf(ret_text, size, "%s", tf_config_protocol_info(number)->name);
         break;
     case TF_CONFIG_KIND_LOG_DEST:
         print_bits(number, dests, TF_COUNT(dests), ret_text, size);

@@ -8,16 +8,18 @@
  * Call protocol, all from the shard's own thread:
  *   type->create            when the shard stands, before any connection
  *   ops->open               a transport was accepted, or came from another shard: the stream of it
+ *   ops->bind               a datagram socket of a listener stands in this shard: the channel of it
  *   ops->mail, ops->timer   as the shard hands out what is not its own
  *   ops->turn               once a turn, after all input, mail and timers, before the output
  *   (then the worker pops `dirty` and writes)
  *   ops->reload             another configuration is in force; the former is freed when all know it
  *   ops->drain              the broker ends: say so to every peer and set `closing` on every stream
- *   ops->release            no stream is left; other shards' mail has been received
+ *   ops->release            no stream and no channel is left; other shards' mail has been received
  */
 #ifndef TF_BROKER_FRONT_H
 #define TF_BROKER_FRONT_H
 
+#include "broker/channel.h"
 #include "broker/stream.h"
 #include "route/shard.h"
 
@@ -52,10 +54,17 @@ struct tf_front_counters {
 
 struct tf_front_ops {
     /*
-     * The stream of a new transport; the caller sets its `transport`. `listener` is the place in
-     * config->listeners; `peer` is text, borrowed. NULL: refused (a limit, no memory): close it.
+     * The stream of a new transport (NULL in `open`'s place: not a protocol of streams); the caller
+     * sets its `transport`. `listener` is the place in config->listeners; `peer` is text, borrowed.
+     * NULL: refused (a limit, no memory): close it.
      */
     struct tf_stream *(*open)(struct tf_front *front, unsigned listener, struct tf_bytes peer);
+    /*
+     * The channel of a datagram socket (NULL in `bind`'s place: not a protocol of datagrams); the
+     * caller sets its `transport`. NULL: no memory. Paths are struct tf_datagram_path. A listener
+     * may have several in the first shard: one for each group beside that of its address.
+     */
+    struct tf_channel *(*bind)(struct tf_front *front, unsigned listener);
     /* True: the mail was its own and has been dealt with. */
     bool (*mail)(struct tf_front *front, const struct tf_mail *mail, unsigned from);
     /* A timer of its own has ended: that of a struct tf_front_timer which names this front. */
@@ -76,8 +85,9 @@ struct tf_front_ops {
 /* The head of each front's own struct. The type's `create` sets all of it. */
 struct tf_front {
     const struct tf_front_ops *ops;
-    struct tf_list dirty; /* streams to be written this turn: tf_stream_touch */
-    bool again;           /* the next turn has something to do: do not sleep before it */
+    struct tf_list dirty;          /* streams to be written this turn: tf_stream_touch */
+    struct tf_list dirty_channels; /* channels to be written this turn: tf_channel_touch */
+    bool again;                    /* the next turn has something to do: do not sleep before it */
     struct tf_front_counters counters;
 };
 

@@ -200,6 +200,7 @@ static enum tf_err create(const struct tf_front_context *context, struct tf_fron
     front->context = *context;
     front->shard = context->shard;
     tf_list_init(&front->front.dirty);
+    tf_list_init(&front->front.dirty_channels);
     tf_list_init(&front->conns);
     tf_list_init(&front->service);
     uint64_t seed;

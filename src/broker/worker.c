@@ -1,15 +1,19 @@
 /*
- * A worker's life and its turns: see worker.h. Connections are in worker_conn.c.
+ * A worker's life and its turns: see worker.h. Connections are in worker_conn.c, datagram sockets
+ * in worker_channel.c.
  */
 #include "broker/worker.h"
 
 #include "base/mem.h"
 #include "base/util.h"
+#include "broker/worker_channel.h"
 #include "broker/worker_conn.h"
 #include "port/clock.h"
+#include "port/datagram.h"
 #include "port/entropy.h"
 
 #define MAIL_BLOCK 16u
+#define VERSION_SHIFT 24u /* of 64 bits: what is left is counted up from, and makes short ETags */
 
 /* ---- what the shard hands out ---- */
 
@@ -80,13 +84,16 @@ static struct tf_value_limits value_limits(const struct tf_worker_config *config
 
 static enum tf_err start_shard(struct tf_worker *worker, tf_time now)
 {
-    uint64_t seed;
+    uint64_t seed, first;
     tf_entropy_fill(&seed, sizeof(seed));
+    tf_entropy_fill(&first, sizeof(first));
     struct tf_shard_config config = {.number = worker->config.number,
                                      .office = worker->config.office,
                                      .alloc = worker->config.alloc,
                                      .key = worker->config.key,
                                      .random = seed,
+                                     /* an ETag of an earlier run means nothing in this one */
+                                     .first_version = first >> VERSION_SHIFT,
                                      .values = value_limits(&worker->config),
                                      .receive = receive,
                                      .expired = expired,
@@ -130,6 +137,7 @@ enum tf_err tf_worker_init(struct tf_worker *worker, const struct tf_worker_conf
     tf_list_init(&worker->open);
     tf_list_init(&worker->held);
     tf_list_init(&worker->ending);
+    tf_list_init(&worker->channels);
     atomic_init(&worker->requests, 0);
     atomic_init(&worker->next_config, NULL);
     atomic_init(&worker->config_in_force, config->config);
@@ -177,6 +185,7 @@ void tf_worker_release(struct tf_worker *worker)
     const struct tf_alloc *alloc = worker->config.alloc;
     tf_worker_unlisten(worker);
     tf_shard_release(&worker->shard);
+    tf_datagram_inbox_free(worker->inbox);
     alloc->free(alloc->ctx, worker->buffer, TF_WORKER_READ_SIZE);
 }
 
@@ -194,6 +203,7 @@ static void begin_drain(struct tf_worker *worker)
     for (size_t i = 0; i < worker->config.type_count; i++) {
         worker->fronts[i]->ops->drain(worker->fronts[i]);
     }
+    tf_worker_channels_drain(worker);
 }
 
 static void take_config(struct tf_worker *worker)
@@ -259,6 +269,12 @@ static void tell_stats(struct tf_worker *worker)
     }
 }
 
+/* True if it has nobody to serve any more. */
+static bool all_ended(const struct tf_worker *worker)
+{
+    return worker->connection_count == 0 && tf_list_empty(&worker->channels);
+}
+
 /* The worker's own deadlines that have come. */
 static void own_timers(struct tf_worker *worker)
 {
@@ -275,7 +291,7 @@ static void own_timers(struct tf_worker *worker)
         if (worker->drain_until <= now) {
             tf_worker_break(worker);
         }
-        if (worker->connection_count == 0) {
+        if (all_ended(worker)) {
             atomic_store_explicit(&worker->state, TF_WORKER_DRAINED, memory_order_release);
             worker->config.shared->changed(worker->config.shared->ctx);
         }
@@ -285,7 +301,8 @@ static void own_timers(struct tf_worker *worker)
 static bool busy(const struct tf_worker *worker)
 {
     for (size_t i = 0; i < worker->config.type_count; i++) {
-        if (worker->fronts[i]->again || !tf_list_empty(&worker->fronts[i]->dirty)) {
+        if (worker->fronts[i]->again || !tf_list_empty(&worker->fronts[i]->dirty) ||
+            !tf_list_empty(&worker->fronts[i]->dirty_channels)) {
             return true;
         }
     }
@@ -307,7 +324,7 @@ static tf_time next_turn(struct tf_worker *worker, tf_time until)
     }
     if (worker->draining &&
         atomic_load_explicit(&worker->state, memory_order_relaxed) == TF_WORKER_DRAINING) {
-        at = TF_MIN(at, worker->drain_until);
+        at = all_ended(worker) ? worker->now : TF_MIN(at, worker->drain_until);
     }
     return TF_MIN(at, tf_worker_next_end(worker));
 }
@@ -332,6 +349,9 @@ bool tf_worker_turn(struct tf_worker *worker, tf_time until)
         }
     }
     tf_worker_write(worker);
+    if (worker->draining) {
+        tf_worker_channels_finish(worker);
+    }
     worker->congested = tf_shard_flush(&worker->shard);
     if (!worker->congested) {
         tf_worker_resume(worker);

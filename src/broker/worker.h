@@ -1,9 +1,10 @@
 /*
- * A worker: the thread of one shard, with its listeners, connections and fronts.
+ * A worker: the thread of one shard, with its listeners, connections, datagram sockets and fronts.
  *
- * A turn: sleep until something is ready or due; read each ready connection once; take the mail;
- * run the timers; write each touched connection once; post the mail. Reading uses one buffer for
- * all connections, and an idle connection costs this layer one record of 64 bytes.
+ * A turn: sleep until something is ready or due; read each ready connection once and each datagram
+ * socket in batches; take the mail; run the timers; write each touched connection and socket once;
+ * post the mail. Reading uses one buffer for all connections and one inbox for all datagram sockets
+ * (worker_channel.c), and an idle connection costs this layer one record of 64 bytes.
  *
  *              input: read -> stream->input            output 0 left and `closing`
  *   accept --> OPEN <--------> HELD (congested) --+--------------------------> DRAINING --> gone
@@ -31,6 +32,8 @@
 #include "port/loop.h"
 
 #include <stdatomic.h>
+
+struct tf_datagram_inbox;
 
 #define TF_WORKER_FRONTS_MAX 4u
 #define TF_WORKER_READ_SIZE                                                                       \
@@ -89,12 +92,14 @@ struct tf_worker_config {
     void *tick_ctx;
 };
 
-/* Whatever the loop reports: a listener or a connection. */
+enum tf_worker_source_kind { TF_WORKER_LISTENER, TF_WORKER_CONN, TF_WORKER_CHANNEL };
+
+/* Whatever the loop reports: a listener, a connection or a datagram socket. */
 struct tf_worker_source {
     struct tf_loop_source loop;
     uint16_t listener; /* place in config->listeners */
-    uint8_t kind;      /* enum in worker_conn.c */
-    uint8_t state;     /* of a connection; there, too */
+    uint8_t kind;      /* enum tf_worker_source_kind */
+    uint8_t state;     /* of a connection: in worker_conn.c; of a channel: in worker_channel.c */
 };
 
 /* A listening socket that this worker accepts from. */
@@ -112,12 +117,16 @@ struct tf_worker {
     tf_time now;
     struct tf_list listeners;
     struct tf_list open, held, ending;
+    struct tf_list channels;         /* of struct tf_worker_channel */
+    struct tf_datagram_inbox *inbox; /* NULL without channels */
+    uint64_t datagrams_lost;         /* given up by the kernel or for want of room, ever */
     size_t connection_count;
     uint64_t sockets; /* that were ever accepted here */
     unsigned next;    /* the worker that gets the next connection */
     bool congested;
     bool draining;
     bool listeners_rest;
+    bool channels_held;  /* some are, for congestion */
     tf_time accept_at;   /* when resting listeners are watched again */
     tf_time drain_until; /* while draining */
     tf_time tick_at;
@@ -144,6 +153,13 @@ TF_MUST_USE enum tf_err tf_worker_init(struct tf_worker *worker,
  * worker accepts for all; the descriptor stays the caller's. TF_NO_MEMORY, TF_LIMIT: no room.
  */
 TF_MUST_USE enum tf_err tf_worker_listen(struct tf_worker *worker, size_t index, int fd);
+
+/*
+ * Adds a datagram socket, of listener `index` of the configuration, before the worker runs; the
+ * descriptor stays the caller's. Several may be of one listener. TF_UNSUPPORTED: no front takes
+ * datagrams of its protocol. TF_NO_MEMORY, TF_LIMIT: no room.
+ */
+TF_MUST_USE enum tf_err tf_worker_bind(struct tf_worker *worker, size_t index, int fd);
 
 /* Runs turns until TF_WORKER_STOP is asked for. */
 void tf_worker_run(struct tf_worker *worker);

@@ -7,6 +7,7 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "broker/worker_channel.h"
 #include "port/socket.h"
 
 #include <errno.h>
@@ -19,7 +20,6 @@
 #define DIRTY_ROUNDS 3u /* of the dirty lists in a turn: writing may touch other streams */
 #define WARN_EVERY (10 * TF_SECOND)
 
-enum { KIND_LISTENER, KIND_CONN };
 enum { OPEN, HELD, CLOSING, DRAINING }; /* source.state */
 
 static struct tf_worker_conn *conn_of(struct tf_worker_source *source)
@@ -126,7 +126,7 @@ static void conn_finish(struct tf_worker *worker, struct tf_worker_conn *conn)
 
 /* ---- new connections ---- */
 
-static struct tf_front *front_of(struct tf_worker *worker, unsigned listener)
+struct tf_front *tf_worker_front(struct tf_worker *worker, unsigned listener)
 {
     int protocol = (int)worker->config.config->listeners[listener].protocol;
     for (size_t i = 0; i < worker->config.type_count; i++) {
@@ -145,14 +145,14 @@ static void conn_open(struct tf_worker *worker, unsigned listener, int fd,
                       const struct tf_socket_address *peer, struct tf_bytes input)
 {
     const struct tf_alloc *alloc = worker->config.alloc;
-    struct tf_front *front = front_of(worker, listener);
+    struct tf_front *front = tf_worker_front(worker, listener);
     char text[TF_SOCKET_TEXT];
     struct tf_worker_conn *conn = alloc->alloc(alloc->ctx, sizeof(*conn));
-    if (!conn || !front || worker->draining) {
+    if (!conn || !front || !front->ops->open || worker->draining) {
         goto refuse;
     }
     memset(conn, 0, sizeof(*conn));
-    conn->source.kind = KIND_CONN;
+    conn->source.kind = TF_WORKER_CONN;
     conn->source.listener = (uint16_t)listener;
     conn->source.state = OPEN;
     if (tf_loop_add(worker->config.loop, &conn->source.loop, fd, TF_LOOP_READ)) {
@@ -318,7 +318,7 @@ enum tf_err tf_worker_listen(struct tf_worker *worker, size_t index, int fd)
         return TF_NO_MEMORY;
     }
     memset(listener, 0, sizeof(*listener));
-    listener->source.kind = KIND_LISTENER;
+    listener->source.kind = TF_WORKER_LISTENER;
     listener->source.listener = (uint16_t)index;
     err = tf_loop_add(worker->config.loop, &listener->source.loop, fd, TF_LOOP_READ);
     if (err) {
@@ -431,6 +431,12 @@ void tf_worker_write(struct tf_worker *worker)
                 conn_serve(worker, stream->transport);
                 any = true;
             }
+            tf_list_splice_back(&batch, &worker->fronts[i]->dirty_channels);
+            while ((node = tf_list_pop_front(&batch))) {
+                struct tf_channel *channel = tf_container_of(node, struct tf_channel, dirty);
+                tf_worker_channel_write(worker, channel->transport);
+                any = true;
+            }
         }
         if (!any) {
             return;
@@ -491,8 +497,11 @@ static void conn_ready(struct tf_worker *worker, struct tf_worker_conn *conn, un
 void tf_worker_event(struct tf_worker *worker, const struct tf_loop_event *event)
 {
     struct tf_worker_source *source = tf_container_of(event->source, struct tf_worker_source, loop);
-    if (source->kind == KIND_CONN) {
+    if (source->kind == TF_WORKER_CONN) {
         conn_ready(worker, conn_of(source), event->ready);
+    } else if (source->kind == TF_WORKER_CHANNEL) {
+        tf_worker_channel_event(worker, tf_container_of(source, struct tf_worker_channel, source),
+                                event->ready);
     } else {
         listener_ready(worker, tf_container_of(source, struct tf_worker_listener, source));
     }
@@ -506,6 +515,9 @@ void tf_worker_resume(struct tf_worker *worker)
         change_state(worker, conn, OPEN);
         conn->stream->held = false;
         watch(worker, conn, blocked(conn));
+    }
+    if (worker->channels_held) {
+        tf_worker_channels_resume(worker);
     }
 }
 
@@ -536,4 +548,5 @@ void tf_worker_break(struct tf_worker *worker)
             conn_end(worker, tf_container_of(node, struct tf_worker_conn, node), false);
         }
     }
+    tf_worker_channels_break(worker);
 }

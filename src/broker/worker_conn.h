@@ -23,13 +23,17 @@ struct tf_worker_conn {
 
 _Static_assert(sizeof(struct tf_worker_conn) <= 64, "an idle connection is cheap");
 
+/* The front that serves a listener; NULL: none does. */
+struct tf_front *tf_worker_front(struct tf_worker *worker, unsigned listener);
+
 /* Deals with one event of the loop. */
 void tf_worker_event(struct tf_worker *worker, const struct tf_loop_event *event);
 
 /* Takes a connection from the mail. */
 void tf_worker_adopt(struct tf_worker *worker, const struct tf_mail *mail);
 
-/* Writes the streams that were touched, a few rounds of them; what is left stays dirty. */
+/* Writes the streams and channels that were touched, a few rounds of them; what is left stays
+ * dirty. */
 void tf_worker_write(struct tf_worker *worker);
 
 /* Watches again what was put aside while the worker was congested. */
@@ -47,7 +51,7 @@ void tf_worker_accept_again(struct tf_worker *worker);
 /* Takes all listeners out of the loop and frees their records. */
 void tf_worker_unlisten(struct tf_worker *worker);
 
-/* Ends every connection at once, whatever it has to say. */
+/* Ends every connection and channel at once, whatever it has to say. */
 void tf_worker_break(struct tf_worker *worker);
 
 #endif

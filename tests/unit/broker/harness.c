@@ -4,6 +4,7 @@
 #include "harness.h"
 
 #include "port/clock.h"
+#include "port/datagram.h"
 #include "port/socket.h"
 
 #include <setjmp.h>
@@ -172,7 +173,9 @@ static struct tf_stream *echo_open(struct tf_front *front, unsigned listener, st
 static bool echo_mail(struct tf_front *front, const struct tf_mail *mail, unsigned from)
 {
     (void)from;
-    assert_int_equal(mail->type, TF_MAIL_MQTT);
+    if (mail->type != TF_MAIL_MQTT) {
+        return false;
+    }
     front_of(front)->mails++;
     return true;
 }
@@ -223,6 +226,7 @@ static enum tf_err echo_create(const struct tf_front_context *context, struct tf
     }
     echo->front.ops = &echo_front_ops;
     tf_list_init(&echo->front.dirty);
+    tf_list_init(&echo->front.dirty_channels);
     tf_list_init(&echo->streams);
     echo->shard = context->shard;
     echo->config = context->config;
@@ -243,11 +247,166 @@ void echo_resume(struct echo_front *front)
     }
 }
 
+/* ---- the front of datagrams ---- */
+
+static struct echo_channel *channel_of(struct tf_channel *channel)
+{
+    return tf_container_of(channel, struct echo_channel, channel);
+}
+
+static struct echo_datagram_front *datagrams_of(struct tf_front *front)
+{
+    return tf_container_of(front, struct echo_datagram_front, front);
+}
+
+static void echo_keep(struct echo_channel *echo, const struct tf_datagram_path *path,
+                      struct tf_bytes bytes)
+{
+    struct echo_datagram *kept = &echo->ring[(echo->first + echo->count++) % ECHO_ROOM];
+    assert_true(echo->count <= ECHO_ROOM && bytes.length <= ECHO_DATAGRAM_MAX);
+    kept->path = *path;
+    kept->length = bytes.length;
+    if (bytes.length) {
+        memcpy(kept->bytes, bytes.data, bytes.length);
+    }
+    tf_channel_touch(&echo->channel);
+}
+
+static size_t echo_take(struct tf_channel *channel, const struct tf_datagram *in, size_t count)
+{
+    struct echo_channel *echo = channel_of(channel);
+    struct echo_datagram_front *front = echo->front;
+    struct tf_mail mail = {.type = TF_MAIL_COAP};
+    size_t taken = 0;
+    for (; taken < count && echo->count < front->room; taken++) {
+        struct tf_bytes bytes = in[taken].bytes;
+        front->flags = in[taken].flags;
+        front->front.counters.bytes_received += bytes.length;
+        if (bytes.length == 2 && bytes.data[0] == 'F') {
+            for (unsigned i = 0; i < ECHO_FLOOD; i++) {
+                assert_true(tf_shard_post(front->shard, (unsigned)bytes.data[1] - '0', &mail));
+            }
+        } else {
+            echo_keep(echo, in[taken].path, bytes);
+        }
+    }
+    front->taken += taken;
+    front->partial += taken < count;
+    return taken;
+}
+
+static size_t echo_give(struct tf_channel *channel, struct tf_datagram *ret, size_t count)
+{
+    struct echo_channel *echo = channel_of(channel);
+    size_t given = 0;
+    for (; given < count && given < echo->count; given++) {
+        const struct echo_datagram *kept = &echo->ring[(echo->first + given) % ECHO_ROOM];
+        ret[given] = (struct tf_datagram){&kept->path, tf_bytes_of(kept->bytes, kept->length), 0};
+    }
+    return given;
+}
+
+static void echo_given(struct tf_channel *channel, size_t count)
+{
+    struct echo_channel *echo = channel_of(channel);
+    assert_true(count <= echo->count);
+    echo->first = (echo->first + count) % ECHO_ROOM;
+    echo->count -= count;
+}
+
+static void echo_unbind(struct tf_channel *channel)
+{
+    struct echo_channel *echo = channel_of(channel);
+    assert_false(tf_list_linked(&channel->dirty));
+    tf_list_remove(&echo->node);
+    free(echo);
+}
+
+static const struct tf_channel_ops echo_channel_ops = {
+    .input = echo_take, .output = echo_give, .sent = echo_given, .close = echo_unbind};
+
+static struct tf_channel *echo_bind(struct tf_front *front, unsigned listener)
+{
+    struct echo_channel *echo = calloc(1, sizeof(*echo));
+    assert_non_null(echo);
+    (void)listener;
+    echo->front = datagrams_of(front);
+    echo->channel.ops = &echo_channel_ops;
+    echo->channel.dirty_list = &front->dirty_channels;
+    tf_list_push_back(&echo->front->channels, &echo->node);
+    return &echo->channel;
+}
+
+static bool echo_datagram_mail(struct tf_front *front, const struct tf_mail *mail, unsigned from)
+{
+    (void)front;
+    (void)from;
+    return mail->type == TF_MAIL_COAP;
+}
+
+static void echo_datagram_reload(struct tf_front *front, const struct tf_config *config)
+{
+    (void)front;
+    (void)config;
+}
+
+/* Says "bye" to whom it owes an answer, in the longest of datagrams. */
+static void echo_datagram_drain(struct tf_front *front)
+{
+    static const uint8_t bye[ECHO_DATAGRAM_MAX] = "bye";
+    struct echo_datagram_front *echo = datagrams_of(front);
+    struct tf_list_node *node = tf_list_first(&echo->channels);
+    for (; node; node = tf_list_next(&echo->channels, node)) {
+        struct echo_channel *channel = tf_container_of(node, struct echo_channel, node);
+        struct tf_datagram_path last = channel->ring[channel->first].path;
+        if (channel->count) {
+            echo_keep(channel, &last, tf_bytes_of(bye, sizeof(bye)));
+        }
+    }
+    echo->drained = true;
+}
+
+static void echo_datagram_release(struct tf_front *front)
+{
+    assert_true(tf_list_empty(&datagrams_of(front)->channels));
+    free(datagrams_of(front));
+}
+
+static const struct tf_front_ops echo_datagram_front_ops = {.bind = echo_bind,
+                                                            .mail = echo_datagram_mail,
+                                                            .timer = echo_timer,
+                                                            .reload = echo_datagram_reload,
+                                                            .drain = echo_datagram_drain,
+                                                            .release = echo_datagram_release};
+
+static enum tf_err echo_datagram_create(const struct tf_front_context *context,
+                                        struct tf_front **ret_front)
+{
+    struct echo_datagram_front *echo = calloc(1, sizeof(*echo));
+    if (!echo) {
+        return TF_NO_MEMORY;
+    }
+    echo->front.ops = &echo_datagram_front_ops;
+    tf_list_init(&echo->front.dirty);
+    tf_list_init(&echo->front.dirty_channels);
+    tf_list_init(&echo->channels);
+    echo->shard = context->shard;
+    echo->room = ECHO_ROOM;
+    *ret_front = &echo->front;
+    return TF_OK;
+}
+
+const struct tf_front_type echo_datagram_front_type = {.name = "echo-datagram",
+                                                       .scheme = "coap",
+                                                       .protocol = TF_CONFIG_PROTOCOL_COAP,
+                                                       .create = echo_datagram_create};
+
 /* ---- the harness ---- */
 
 static void *plain_alloc(void *ctx, size_t size)
 {
-    (void)ctx;
+    struct harness *harness = ctx;
+    harness->allocations++;
     return malloc(size);
 }
 
@@ -276,6 +435,7 @@ static void make_config(struct tf_config *config)
     tf_config_report_init(&report);
     tf_config_init_default(config);
     assert_int_equal(tf_config_add_url(config, "mqtt://127.0.0.1:0", &report), TF_OK);
+    assert_int_equal(tf_config_add_url(config, "coap://127.0.0.1:0", &report), TF_OK);
     assert_int_equal(tf_config_finish(config, &report), TF_OK);
     tf_config_report_release(&report);
 }
@@ -293,12 +453,13 @@ static void listen_on(struct harness *harness)
 
 void harness_start(struct harness *harness, unsigned count, size_t ring)
 {
-    static const struct tf_front_type *const types[] = {&echo_front_type};
+    static const struct tf_front_type *const types[] = {&echo_front_type,
+                                                        &echo_datagram_front_type};
     struct tf_log_config log = {.types = 0, .wall_us = tf_clock_wall};
     memset(harness, 0, sizeof(*harness));
     assert_true(count <= HARNESS_WORKERS);
     harness->count = count;
-    harness->alloc = (struct tf_alloc){plain_alloc, plain_free, NULL};
+    harness->alloc = (struct tf_alloc){plain_alloc, plain_free, harness};
     harness->shared.changed = changed;
     harness->shared.ctx = harness;
     atomic_init(&harness->shared.maximum, 1000);
@@ -314,7 +475,7 @@ void harness_start(struct harness *harness, unsigned count, size_t ring)
                                           .office = harness->office,
                                           .config = &harness->config,
                                           .types = types,
-                                          .type_count = 1,
+                                          .type_count = TF_COUNT(types),
                                           .shared = &harness->shared,
                                           .log = &harness->log,
                                           .alloc = &harness->alloc};
@@ -323,6 +484,24 @@ void harness_start(struct harness *harness, unsigned count, size_t ring)
         assert_int_equal(tf_worker_init(&harness->workers[i], &config, tf_clock_now()), TF_OK);
     }
     listen_on(harness);
+}
+
+void harness_bind(struct harness *harness)
+{
+    struct tf_socket_address address;
+    int *fds = harness->datagram_fds;
+    size_t count;
+    assert_int_equal(tf_socket_resolve("127.0.0.1", 0, true, &address, 1, &count), TF_OK);
+    assert_int_equal(tf_datagram_bind(&address, true, &fds[0]), TF_OK);
+    assert_int_equal(tf_socket_local(fds[0], &address), TF_OK);
+    harness->datagram_port = tf_socket_port(&address);
+    for (unsigned i = 1; i < harness->count; i++) {
+        assert_int_equal(tf_datagram_share(fds[0], true, &fds[i]), TF_OK);
+    }
+    for (unsigned i = 0; i < harness->count; i++) {
+        assert_int_equal(tf_worker_bind(&harness->workers[i], 1, fds[i]), TF_OK);
+    }
+    harness->datagram_fd_count = harness->count;
 }
 
 void harness_stop(struct harness *harness)
@@ -347,9 +526,17 @@ void harness_stop(struct harness *harness)
         tf_loop_free(harness->loops[i]);
     }
     tf_post_office_free(harness->office);
+    for (unsigned i = 0; i < harness->datagram_fd_count; i++) {
+        tf_socket_close(harness->datagram_fds[i]);
+    }
     tf_socket_close(harness->listener);
     tf_config_release(&harness->config);
     free(harness->workers);
+}
+
+struct echo_datagram_front *harness_datagrams(struct harness *harness, unsigned worker)
+{
+    return datagrams_of(harness->workers[worker].fronts[1]);
 }
 
 struct echo_front *harness_front(struct harness *harness, unsigned worker)

@@ -5,6 +5,8 @@
  *   Q      close when all is written        P      pause until echo_resume
  *   B      write ECHO_BULK bytes            M<n>   move to shard n; the rest goes along
  *   F<n>   post ECHO_FLOOD mails to shard n
+ * A second front echoes datagrams whole, but for those that are `F<n>`. It has room for some only,
+ * and takes no more than that.
  * Time is real; nothing sleeps: harness_until turns the workers until a condition holds.
  */
 #ifndef TF_TEST_BROKER_HARNESS_H
@@ -14,6 +16,8 @@
 
 #define ECHO_BULK (8u << 20)
 #define ECHO_FLOOD 8u
+#define ECHO_ROOM 256u          /* datagrams that a channel keeps until they are sent */
+#define ECHO_DATAGRAM_MAX 2048u /* bytes of one */
 #define HARNESS_WORKERS 3u
 #define HARNESS_DEADLINE (20 * TF_SECOND)
 
@@ -32,6 +36,35 @@ struct echo_front {
     bool drained;
 };
 
+/* The front of datagrams, too. */
+extern const struct tf_front_type echo_datagram_front_type;
+
+/* One datagram that waits to be sent back. */
+struct echo_datagram {
+    struct tf_datagram_path path;
+    size_t length;
+    uint8_t bytes[ECHO_DATAGRAM_MAX];
+};
+
+struct echo_channel {
+    struct tf_channel channel;
+    struct tf_list_node node;
+    struct echo_datagram_front *front;
+    size_t first, count; /* of `ring` */
+    struct echo_datagram ring[ECHO_ROOM];
+};
+
+struct echo_datagram_front {
+    struct tf_front front;
+    struct tf_shard *shard;
+    struct tf_list channels;
+    size_t room;    /* of a channel, ECHO_ROOM at first */
+    size_t taken;   /* datagrams, ever */
+    uint8_t flags;  /* of the last one */
+    size_t partial; /* times that not all were taken */
+    bool drained;
+};
+
 /* Lets all paused streams go on. */
 void echo_resume(struct echo_front *front);
 
@@ -47,6 +80,10 @@ struct harness {
     unsigned changed; /* times that a worker said so */
     int listener;
     uint16_t port;
+    size_t allocations; /* of the workers, ever */
+    int datagram_fds[HARNESS_WORKERS];
+    unsigned datagram_fd_count;
+    uint16_t datagram_port;
 };
 
 /* Starts `count` workers that listen on a free port of 127.0.0.1; mail rings of `ring` records. */
@@ -54,6 +91,12 @@ void harness_start(struct harness *harness, unsigned count, size_t ring);
 
 /* Ends all, and fails the test if a stream or a count is left over. */
 void harness_stop(struct harness *harness);
+
+/* Has all workers take datagrams on one free port of 127.0.0.1, each by a socket of its own. */
+void harness_bind(struct harness *harness);
+
+/* The front of datagrams of a worker. */
+struct echo_datagram_front *harness_datagrams(struct harness *harness, unsigned worker);
 
 /* The echo front of a worker. */
 struct echo_front *harness_front(struct harness *harness, unsigned worker);

@@ -6,7 +6,9 @@
 
 #include "harness.h"
 
+#include "base/util.h"
 #include "port/clock.h"
+#include "port/datagram.h"
 #include "port/loop.h"
 #include "port/socket.h"
 #include "port/thread.h"
@@ -44,7 +46,8 @@ static void configure(struct tf_config *config, const char *url, const char *sha
 static void listening(void *ctx, const char *url)
 {
     struct running *running = ctx;
-    assert_int_equal(strncmp(url, "mqtt://127.0.0.1:", 17), 0);
+    assert_true(strncmp(url, "mqtt://127.0.0.1:", 17) == 0 ||
+                strncmp(url, "coap://127.0.0.1:", 17) == 0);
     running->urls++;
 }
 
@@ -68,9 +71,10 @@ static enum tf_err load(void *ctx, struct tf_config *ret_config)
 
 static enum tf_err make(struct running *running, struct tf_config *config)
 {
-    static const struct tf_front_type *const types[] = {&echo_front_type};
+    static const struct tf_front_type *const types[] = {&echo_front_type,
+                                                        &echo_datagram_front_type};
     struct tf_broker_options options = {.types = types,
-                                        .type_count = 1,
+                                        .type_count = TF_COUNT(types),
                                         .version = "test",
                                         .log = &running->log,
                                         .listening = listening,
@@ -198,6 +202,44 @@ static void serves_and_ends(void **state)
     stop(&running);
 }
 
+/* Datagrams of many peers, on the same port whatever the shard. */
+static void serves_datagrams(void **state)
+{
+    enum { PEERS = 50 };
+    struct running running;
+    struct tf_config config;
+    struct tf_socket_address address;
+    size_t count;
+    int fds[PEERS];
+    (void)state;
+    memset(&running, 0, sizeof(running));
+    configure(&config, "coap://127.0.0.1:0", "3");
+    assert_int_equal(make(&running, &config), TF_OK);
+    assert_int_equal(tf_broker_socket_count(running.broker), 1);
+    assert_int_equal(running.urls, 1);
+    assert_int_equal(tf_thread_start(&running.thread, "test", run, &running), TF_OK);
+    assert_int_equal(tf_socket_resolve("127.0.0.1", tf_broker_port(running.broker, 0), false,
+                                       &address, 1, &count),
+                     TF_OK);
+    for (unsigned i = 0; i < PEERS; i++) {
+        struct tf_datagram out = {NULL, tf_bytes_of(&i, sizeof(i)), 0};
+        size_t sent, lost;
+        assert_int_equal(tf_datagram_open(&address, true, &fds[i]), TF_OK);
+        assert_int_equal(tf_datagram_send(fds[i], &out, 1, &sent, &lost), TF_OK);
+        assert_int_equal(lost, 0);
+    }
+    for (unsigned i = 0; i < PEERS; i++) {
+        unsigned got;
+        size_t length;
+        await(fds[i], TF_LOOP_READ);
+        assert_int_equal(tf_socket_read(fds[i], &got, sizeof(got), &length), TF_OK);
+        assert_int_equal(length, sizeof(got));
+        assert_int_equal(got, i);
+        tf_socket_close(fds[i]);
+    }
+    stop(&running);
+}
+
 static void ends_without_a_client(void **state)
 {
     struct running running;
@@ -304,6 +346,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(serves_and_ends),
+        cmocka_unit_test(serves_datagrams),
         cmocka_unit_test(ends_without_a_client),
         cmocka_unit_test(reloads),
         cmocka_unit_test(keeps_what_it_has_when_a_reload_is_bad),

@@ -97,7 +97,7 @@ static void test_listener_lines(void **state)
 
 static void test_protocols_are_known_by_name(void **state)
 {
-    static const char *const known[] = {"websockets", "coap", "amqp", "http"};
+    static const char *const known[] = {"websockets", "coaps", "coap+tcp", "amqp", "http"};
     struct bench bench;
     char text[100];
 
@@ -112,9 +112,152 @@ static void test_protocols_are_known_by_name(void **state)
     }
     bench_open(&bench);
     assert_int_equal(bench_parse(&bench, "listener 1\nprotocol gopher\n"), TF_PROTOCOL);
-    assert_non_null(bench_find(&bench, TF_CONFIG_ERROR, "must be mqtt, not `gopher`"));
+    assert_non_null(bench_find(&bench, TF_CONFIG_ERROR, "must be mqtt or coap, not `gopher`"));
     bench_close(&bench);
 }
+
+/* ---- CoAP ---- */
+
+static void test_coap_listener(void **state)
+{
+    struct bench bench;
+
+    (void)state;
+    bench_open(&bench);
+    assert_int_equal(bench_parse(&bench, "listener 5683\n"
+                                         "protocol coap\n"
+                                         "listener 5684 ::1\n"
+                                         "coap_ack_timeout_ms 100\n"
+                                         "coap_max_retransmit 0\n"
+                                         "coap_nstart 3\n"
+                                         "coap_max_observers 0\n"
+                                         "coap_notify con\n"
+                                         "coap_multicast true\n"
+                                         "protocol coap\n" /* in whatever order */
+                                         "listener 1883\n"
+                                         "coap_max_peers 7\n" /* global, wherever it stands */
+                                         "coap_max_replies 8\n"
+                                         "coap_max_bodies 9\n"
+                                         "coap_max_body_bytes 10000000000\n"),
+                     TF_OK);
+    assert_int_equal(bench.report.count, 0);
+    assert_int_equal(listener_at(&bench, 0)->protocol, TF_CONFIG_PROTOCOL_COAP);
+    assert_int_equal(listener_at(&bench, 0)->coap_ack_timeout_ms, 2000);
+    assert_int_equal(listener_at(&bench, 0)->coap_max_retransmit, 4);
+    assert_int_equal(listener_at(&bench, 0)->coap_nstart, 1);
+    assert_int_equal(listener_at(&bench, 0)->coap_max_observers, 65536);
+    assert_false(listener_at(&bench, 0)->coap_notify_con);
+    assert_false(listener_at(&bench, 0)->coap_multicast);
+    assert_int_equal(listener_at(&bench, 1)->protocol, TF_CONFIG_PROTOCOL_COAP);
+    assert_int_equal(listener_at(&bench, 1)->coap_ack_timeout_ms, 100);
+    assert_int_equal(listener_at(&bench, 1)->coap_max_retransmit, 0);
+    assert_int_equal(listener_at(&bench, 1)->coap_nstart, 3);
+    assert_int_equal(listener_at(&bench, 1)->coap_max_observers, 0);
+    assert_true(listener_at(&bench, 1)->coap_notify_con);
+    assert_true(listener_at(&bench, 1)->coap_multicast);
+    assert_int_equal(listener_at(&bench, 2)->protocol, TF_CONFIG_PROTOCOL_MQTT);
+    assert_int_equal(bench.config.coap_max_peers, 7);
+    assert_int_equal(bench.config.coap_max_replies, 8);
+    assert_int_equal(bench.config.coap_max_bodies, 9);
+    assert_int_equal(bench.config.coap_max_body_bytes, 10000000000);
+    bench_close(&bench);
+
+    bench_open(&bench);
+    assert_int_equal(bench.config.coap_max_peers, 100000);
+    assert_int_equal(bench.config.coap_max_replies, 65536);
+    assert_int_equal(bench.config.coap_max_bodies, 1000);
+    assert_int_equal(bench.config.coap_max_body_bytes, 64 << 20);
+    bench_close(&bench);
+}
+
+static void test_coap_values_that_are_wrong(void **state)
+{
+    static const char *const lines[] = {
+        "coap_ack_timeout_ms 0", "coap_ack_timeout_ms 2s",  "coap_max_retransmit 17",
+        "coap_nstart 0",         "coap_max_observers -1",   "coap_notify maybe",
+        "coap_multicast yes",    "coap_max_peers 0",        "coap_max_replies 0",
+        "coap_max_bodies 0",     "coap_max_body_bytes 100",
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+        struct bench bench;
+        char text[100];
+
+        bench_open(&bench);
+        snprintf(text, sizeof(text), "listener 1\nprotocol coap\n%s\n", lines[i]);
+        if (bench_parse(&bench, text) != TF_PROTOCOL)
+            fail_msg("%s is taken", lines[i]);
+        assert_int_equal(bench.report.items[0].line, 3);
+        bench_close(&bench);
+    }
+}
+
+/* A key that the listener's protocol has no use for, said before or after `protocol`. */
+static void test_keys_of_another_protocol(void **state)
+{
+    static const struct {
+        const char *text;
+        unsigned line; /* of the warning; 0: there is none */
+        const char *warning;
+    } rows[] = {
+        {"listener 1\ncoap_nstart 1\n", 2,
+         "`coap_nstart` has no effect on a listener with "
+         "`protocol mqtt`"},
+        {"listener 1\ncoap_nstart 1\nprotocol coap\n", 0, NULL},
+        {"listener 1\nprotocol coap\ncoap_notify con\nlistener 2\nmax_qos 1\n", 0, NULL},
+        {"listener 1\nprotocol coap\nmax_qos 1\nlistener 2\n", 3, "`max_qos`"},
+        {"listener 1\nprotocol coap\nmaximum_qos 1\n", 3, "`maximum_qos`"},
+        {"listener 1\nprotocol coap\nmax_connections 5\n", 3, "`max_connections`"},
+        {"listener 1\nprotocol coap\nmax_topic_alias 5\n", 3, "`protocol coap`"},
+        {"listener 1\nprotocol coap\nsocket_domain ipv4\n", 0, NULL},
+        {"port 1\ncoap_multicast true\nlistener 2\n", 2, "`coap_multicast`"},
+        {"port 1\nprotocol coap\ncoap_multicast true\nlistener 2\n", 0, NULL},
+        {"coap_multicast true\nlistener 2\n", 0, "before any"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct bench bench;
+        size_t expected = rows[i].warning != NULL;
+
+        bench_open(&bench);
+        assert_int_equal(bench_parse(&bench, rows[i].text), TF_OK);
+        if (bench_count(&bench, TF_CONFIG_WARNING) != expected)
+            fail_msg("%s: warns or does not", rows[i].text);
+        if (expected) {
+            assert_non_null(bench_find(&bench, TF_CONFIG_WARNING, rows[i].warning));
+            assert_int_equal(bench.report.items[0].line, rows[i].line);
+        }
+        bench_close(&bench);
+    }
+}
+
+static void test_default_listener_for_coap(void **state)
+{
+    static const struct {
+        const char *text;
+        unsigned port;
+    } rows[] = {
+        {"bind_address 127.0.0.1\nprotocol coap\n", 5683},
+        {"bind_address 127.0.0.1\n", 1883},
+        {"port 1883\nprotocol coap\n", 1883},
+        {"socket_domain ipv4\nprotocol coap\n", 5683},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct bench bench;
+
+        bench_open(&bench);
+        assert_int_equal(bench_parse(&bench, rows[i].text), TF_OK);
+        assert_int_equal(bench.config.listener_count, 1);
+        assert_int_equal(listener_at(&bench, 0)->port, rows[i].port);
+        bench_close(&bench);
+    }
+}
+
+/* ---- the default listener ---- */
 
 /* The default listener opens as mosquitto's does: by a port, an address, or some options. */
 static void test_default_listener(void **state)
@@ -180,19 +323,37 @@ static void test_without_listeners_it_is_loopback(void **state)
     assert_int_equal(bench_parse(&bench, "max_packet_size 5000\n"), TF_OK);
     assert_int_equal(bench.config.listener_count, 0);
     finish(&bench);
-    assert_int_equal(bench.config.listener_count, 2);
-    assert_string_equal(listener_at(&bench, 0)->host, "127.0.0.1");
-    assert_false(listener_at(&bench, 0)->may_fail);
-    assert_string_equal(listener_at(&bench, 1)->host, "::1");
-    assert_true(listener_at(&bench, 1)->may_fail);
-    for (size_t i = 0; i < 2; i++) {
-        assert_int_equal(listener_at(&bench, i)->port, 1883);
+    assert_int_equal(bench.config.listener_count, 4);
+    for (size_t i = 0; i < 4; i++) {
+        assert_string_equal(listener_at(&bench, i)->host, i % 2 ? "::1" : "127.0.0.1");
+        assert_int_equal(listener_at(&bench, i)->may_fail, i % 2);
+        assert_int_equal(listener_at(&bench, i)->protocol,
+                         i < 2 ? TF_CONFIG_PROTOCOL_MQTT : TF_CONFIG_PROTOCOL_COAP);
+        assert_int_equal(listener_at(&bench, i)->port, i < 2 ? 1883 : 5683);
         assert_true(listener_at(&bench, i)->access.allow_anonymous);
         assert_true(listener_at(&bench, i)->access.allow_zero_length_clientid);
         assert_string_equal(listener_at(&bench, i)->access.auto_id_prefix, "auto-");
     }
     assert_int_equal(bench.report.count, 0);
     bench_close(&bench);
+}
+
+/* One listener of its own, as any mosquitto.conf has, and there are no others. */
+static void test_a_listener_replaces_the_defaults(void **state)
+{
+    static const char *const texts[] = {"listener 1883\n", "port 1883\n",
+                                        "listener 5683\nprotocol coap\n"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        struct bench bench;
+
+        bench_open(&bench);
+        assert_int_equal(bench_parse(&bench, texts[i]), TF_OK);
+        finish(&bench);
+        assert_int_equal(bench.config.listener_count, 1);
+        bench_close(&bench);
+    }
 }
 
 /* ---- who may connect ---- */
@@ -343,7 +504,12 @@ static void test_urls(void **state)
         {"://", TF_PROTOCOL, NULL, 0},
         {"gopher://localhost", TF_PROTOCOL, NULL, 0},
         {"mqtts://localhost", TF_UNSUPPORTED, NULL, 0},
-        {"coap://localhost", TF_UNSUPPORTED, NULL, 0},
+        {"coap://localhost", TF_OK, "localhost", 5683},
+        {"coap://localhost:1883/", TF_OK, "localhost", 1883},
+        {"coap://[::1]:0", TF_OK, "::1", 0},
+        {"coap://*", TF_OK, NULL, 5683},
+        {"coap://localhost/a", TF_PROTOCOL, NULL, 0},
+        {"coaps://localhost", TF_UNSUPPORTED, NULL, 0},
         {"coap+tcp://localhost", TF_UNSUPPORTED, NULL, 0},
         {"amqp://localhost", TF_UNSUPPORTED, NULL, 0},
     };
@@ -362,6 +528,9 @@ static void test_urls(void **state)
             assert_int_equal(bench.config.listener_count, 0);
         } else {
             assert_int_equal(listener_at(&bench, 0)->port, rows[i].port);
+            assert_int_equal(listener_at(&bench, 0)->protocol, rows[i].url[0] == 'c'
+                                                                   ? TF_CONFIG_PROTOCOL_COAP
+                                                                   : TF_CONFIG_PROTOCOL_MQTT);
             assert_true(listener_at(&bench, 0)->from_command);
             if (rows[i].host)
                 assert_string_equal(listener_at(&bench, 0)->host, rows[i].host);
@@ -412,9 +581,14 @@ int main(void)
         cmocka_unit_test(test_options_belong_to_the_listener_above),
         cmocka_unit_test(test_listener_lines),
         cmocka_unit_test(test_protocols_are_known_by_name),
+        cmocka_unit_test(test_coap_listener),
+        cmocka_unit_test(test_coap_values_that_are_wrong),
+        cmocka_unit_test(test_keys_of_another_protocol),
+        cmocka_unit_test(test_default_listener_for_coap),
         cmocka_unit_test(test_default_listener),
         cmocka_unit_test(test_default_listener_has_its_options),
         cmocka_unit_test(test_without_listeners_it_is_loopback),
+        cmocka_unit_test(test_a_listener_replaces_the_defaults),
         cmocka_unit_test(test_anonymous),
         cmocka_unit_test(test_per_listener_settings),
         cmocka_unit_test(test_per_listener_settings_come_first),
