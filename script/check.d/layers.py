@@ -31,6 +31,8 @@ SYSTEM_HEADERS = {
     "broker": HOSTED | {"jansson.h", "mimalloc.h"},
     "cli": HOSTED | {"getopt.h", "jansson.h"},
 }
+# Where in the broker protocols and routing meet: the fronts, and the mapping between protocols.
+MEETING = re.compile(r"_front|/mapping\.[ch]$")
 # What <stdlib.h> has that would give the core surroundings of its own.
 NOT_IN_CORE = re.compile(r"\b(abort|exit|_Exit|quick_exit|getenv|rand|srand|system)\s*\(")
 
@@ -86,10 +88,10 @@ def check_layers(tree):
                 )
             knows_protocol = line if other in PROTOCOLS else knows_protocol
             knows_route = line if other == "route" else knows_route
-        if layer == "broker" and knows_protocol and knows_route and "_front" not in source.path:
+        if layer == "broker" and knows_protocol and knows_route and not MEETING.search(source.path):
             yield Finding(
                 "layer", source.path, max(knows_protocol, knows_route),
-                "knows a protocol and the routing, which only a front does",
+                "knows a protocol and the routing, which only a front and the mapping do",
                 "move what needs both into the protocol's src/broker/<protocol>_front*.c",
             )
 

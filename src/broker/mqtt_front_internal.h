@@ -215,9 +215,6 @@ void tf_mqtt_front_resend(struct mqtt_conn *conn);
 bool tf_mqtt_front_envelope_read(struct mqtt_front *front, struct tf_bytes properties,
                                  struct tf_envelope *ret, uint32_t *ret_expiry_s);
 
-/* True for addresses that clients may publish to. */
-bool tf_mqtt_front_address_open(struct tf_bytes address);
-
 /* mqtt_front_sys.c: for tf_front_ops.virtual_next */
 struct tf_message *tf_mqtt_front_virtual_next(struct tf_front *front, struct tf_bytes filter,
                                               struct tf_bytes last);

@@ -3,27 +3,14 @@
  */
 #include "base/assert.h"
 #include "base/mem.h"
+#include "broker/address.h"
+#include "broker/mapping.h"
 #include "broker/mqtt_front_internal.h"
 
 /* A ticket's tag: the connection it came by, the QoS and the packet id. */
 static uint64_t make_tag(const struct mqtt_session *session, uint8_t qos, uint16_t packet_id)
 {
     return (uint64_t)session->generation << 32 | (uint64_t)qos << 16 | packet_id;
-}
-
-static bool begins_with(struct tf_bytes text, struct tf_bytes head)
-{
-    return text.length >= head.length && tf_bytes_equal(head, tf_bytes_of(text.data, head.length));
-}
-
-bool tf_mqtt_front_address_open(struct tf_bytes address)
-{
-    if (address.length == 0 || address.data[0] != '$') {
-        return true;
-    }
-    return !begins_with(address, tf_bytes_str("$SYS")) &&
-           !begins_with(address, tf_bytes_str("$share/")) &&
-           !begins_with(address, tf_bytes_str("$queue/"));
 }
 
 /* True for properties that concern this hop alone, or that each delivery writes anew. */
@@ -83,18 +70,7 @@ bool tf_mqtt_front_envelope_read(struct mqtt_front *front, struct tf_bytes prope
         }
         ret->encoded = strip(front, properties);
     }
-    cursor = (struct tf_mqtt_property_cursor){ret->encoded, 0};
-    while (tf_mqtt_property_next(&cursor, &property)) {
-        if (property.id == TF_MQTT_CONTENT_TYPE) {
-            ret->content_type = property.value;
-        } else if (property.id == TF_MQTT_CORRELATION_DATA) {
-            ret->correlation = property.value;
-        } else if (property.id == TF_MQTT_RESPONSE_TOPIC) {
-            ret->reply_to = property.value;
-        } else if (property.id == TF_MQTT_PAYLOAD_FORMAT) {
-            ret->payload_format = property.number ? TF_PAYLOAD_TEXT : TF_PAYLOAD_BYTES;
-        }
-    }
+    tf_mapping_from_mqtt(ret->encoded, ret);
     return true;
 }
 
@@ -154,7 +130,7 @@ static uint8_t refusal(const struct mqtt_conn *conn, const struct tf_mqtt_publis
                        uint64_t length)
 {
     const struct mqtt_front *front = conn->front;
-    if (!tf_mqtt_front_address_open(packet->topic)) {
+    if (!tf_address_open(packet->topic)) {
         return TF_MQTT_NOT_AUTHORIZED;
     }
     return length > front->context.config->message_size_limit ? TF_MQTT_QUOTA_EXCEEDED : 0;
@@ -239,37 +215,15 @@ void tf_mqtt_front_on_body(struct mqtt_conn *conn, const struct tf_mqtt_server_e
     }
 }
 
-/* What is left of an expiry, in whole seconds, the last one begun counted (3.3.2.3.3). */
-static uint32_t seconds_left(tf_time expires, tf_time now)
-{
-    return expires <= now ? 0 : (uint32_t)((expires - now + TF_SECOND - 1) / TF_SECOND);
-}
-
-static void write_text(struct tf_writer *writer, unsigned id, struct tf_bytes value)
-{
-    struct tf_mqtt_property property = {.id = (uint8_t)id, .value = value};
-    if (value.length) {
-        tf_mqtt_property_write(writer, &property);
-    }
-}
-
 /* Makes MQTT 5.0 properties of what an envelope of another protocol says, and attaches them. */
 static const struct tf_encoding *encode(struct mqtt_front *front, struct tf_message *message)
 {
     const struct tf_envelope *envelope = &message->publication.envelope;
-    size_t room = 16 + envelope->content_type.length + envelope->correlation.length +
-                  envelope->reply_to.length;
-    if (!reserve_scratch(front, room)) {
+    if (!reserve_scratch(front, tf_mapping_mqtt_room(envelope))) {
         return NULL;
     }
     struct tf_writer writer = tf_writer_of(front->scratch, front->scratch_size);
-    struct tf_mqtt_property format = {.id = TF_MQTT_PAYLOAD_FORMAT, .number = 1};
-    if (envelope->payload_format == TF_PAYLOAD_TEXT) {
-        tf_mqtt_property_write(&writer, &format);
-    }
-    write_text(&writer, TF_MQTT_CONTENT_TYPE, envelope->content_type);
-    write_text(&writer, TF_MQTT_CORRELATION_DATA, envelope->correlation);
-    write_text(&writer, TF_MQTT_RESPONSE_TOPIC, envelope->reply_to);
+    tf_mapping_to_mqtt(envelope, &writer);
     return tf_message_attach(message, TF_PROTOCOL_MQTT,
                              tf_bytes_of(front->scratch, tf_writer_length(&writer)));
 }
@@ -345,7 +299,7 @@ enum tf_err tf_mqtt_front_deliver(struct tf_consumer *consumer, const struct tf_
                                    .retain = delivery->retain};
     if (envelope->expires != TF_TIME_NEVER) {
         out.has_expiry = true;
-        out.expiry_s = seconds_left(envelope->expires, mqtt_now(conn->front));
+        out.expiry_s = tf_mapping_seconds_left(envelope->expires, mqtt_now(conn->front));
     }
     struct tf_message *message = NULL;
     if (out.body_count > 1 || (out.body_count && out.body[0].length >= MQTT_REFERENCE_FROM)) {

@@ -10,6 +10,7 @@
  */
 #include "base/assert.h"
 #include "base/mem.h"
+#include "broker/address.h"
 #include "broker/mqtt_front_internal.h"
 
 #define RANDOM_ID_BYTES 11u /* 22 characters: every server takes ids up to 23 (3.1.3.1) */
@@ -261,7 +262,7 @@ static uint8_t refusal(const struct mqtt_conn *conn, const struct tf_mqtt_connec
          !tf_bytes_equal(prefix, tf_bytes_of(connect->client_id.data, prefix.length)))) {
         return TF_MQTT_NOT_AUTHORIZED;
     }
-    if (connect->has_will && (!tf_mqtt_front_address_open(connect->will.topic) ||
+    if (connect->has_will && (!tf_address_open(connect->will.topic) ||
                               tf_address_levels(connect->will.topic) > TF_LEVELS_MAX)) {
         return TF_MQTT_TOPIC_NAME_INVALID;
     }

@@ -1,0 +1,175 @@
+/*
+ * PATCH and iPATCH (RFC 8132) of JSON values: JSON Patch (RFC 6902) and merge patch (RFC 7396).
+ *
+ * The value is read, changed here and written if it is still the one that was read; when somebody
+ * else wrote meanwhile, the same again, a few times.
+ */
+#include "base/mem.h"
+#include "broker/coap_front_internal.h"
+#include "broker/json_patch.h"
+
+static void answer(struct coap_work *work, uint8_t code)
+{
+    work->state = COAP_WORK_ANSWER;
+    work->result = (struct coap_result){.code = code};
+    tf_coap_front_work_answer(work);
+}
+
+bool tf_coap_front_patch_format(uint16_t format)
+{
+    return format == TF_COAP_FORMAT_JSON_PATCH || format == TF_COAP_FORMAT_MERGE_PATCH;
+}
+
+void tf_coap_front_patch(struct coap_work *work)
+{
+    struct coap_front *front = work->front;
+    struct tf_value_view view;
+    if (work->incoming) {
+        if (work->patch) { /* what was tried last */
+            tf_message_unref(work->incoming);
+        } else {
+            work->patch = work->incoming;
+        }
+        work->incoming = NULL;
+    }
+    if (work->attempts++ == COAP_PATCH_ATTEMPTS) {
+        answer(work, TF_COAP_CONFLICT);
+        return;
+    }
+    work->state = COAP_WORK_WAITING;
+    enum tf_err err = tf_shard_read(front->shard, work->patch->publication.envelope.address,
+                                    &front->reads, (uint64_t)(uintptr_t)work, &view);
+    if (err == TF_OK) {
+        tf_coap_front_patch_read(work, &view);
+    } else if (err != TF_AGAIN) {
+        answer(work, TF_COAP_UNAVAILABLE);
+    }
+}
+
+/* The whole body of a message in one piece: its own, or *ret_copy, which is to be freed. */
+static bool whole(struct coap_front *front, const struct tf_message *message,
+                  struct tf_bytes *ret_whole, uint8_t **ret_copy)
+{
+    const struct tf_publication *publication = &message->publication;
+    size_t length = tf_publication_length(publication), at = 0;
+    *ret_copy = NULL;
+    if (publication->body_count <= 1) {
+        *ret_whole = publication->body_count ? publication->body[0] : tf_bytes_of(NULL, 0);
+        return true;
+    }
+    uint8_t *copy = tf_coap_front_alloc(front, length);
+    if (!copy) {
+        return false;
+    }
+    for (size_t i = 0; i < publication->body_count; i++) {
+        memcpy(copy + at, publication->body[i].data, publication->body[i].length);
+        at += publication->body[i].length;
+    }
+    *ret_copy = copy;
+    *ret_whole = tf_bytes_of(copy, length);
+    return true;
+}
+
+/* RFC 8132 3.4: which code tells what went wrong. */
+static uint8_t code_of(enum tf_json_patch_result result)
+{
+    switch (result) {
+    case TF_JSON_PATCH_BAD_PATCH:
+        return TF_COAP_BAD_REQUEST;
+    case TF_JSON_PATCH_UNPROCESSABLE:
+        return TF_COAP_UNPROCESSABLE;
+    case TF_JSON_PATCH_NO_MEMORY:
+        return TF_COAP_UNAVAILABLE;
+    default:
+        return TF_COAP_CONFLICT;
+    }
+}
+
+/* The message that is to become the value; NULL: no memory. */
+static struct tf_message *changed(struct coap_work *work, const struct tf_message *present,
+                                  struct tf_bytes text)
+{
+    static const uint8_t json[2] = {0, TF_COAP_FORMAT_JSON};
+    struct tf_envelope envelope = work->patch->publication.envelope;
+    envelope.content_type = present && present->publication.envelope.content_type.length
+                                ? present->publication.envelope.content_type
+                                : tf_bytes_str("application/json");
+    envelope.encoded = tf_bytes_of(json, sizeof(json));
+    envelope.payload_format = TF_PAYLOAD_BYTES;
+    envelope.expires = present ? present->publication.envelope.expires : TF_TIME_NEVER;
+    struct tf_message *message = tf_message_new(&envelope, work->front->shard->config.alloc);
+    if (message && tf_message_append(message, text)) {
+        tf_message_unref(message);
+        return NULL;
+    }
+    return message;
+}
+
+/* True if a value can be taken for JSON: it says so, or says nothing. */
+static bool is_json(const struct tf_message *message)
+{
+    uint16_t format;
+    return !tf_mapping_format_of(&message->publication.envelope, &format) ||
+           format == TF_COAP_FORMAT_JSON;
+}
+
+/* Makes work->incoming. 0: done; else the code to answer with. */
+static uint8_t apply(struct coap_work *work, const struct tf_value_view *view)
+{
+    struct coap_front *front = work->front;
+    struct tf_bytes document = {NULL, 0}, patch;
+    uint8_t *copies[2] = {NULL, NULL};
+    char *text = NULL;
+    size_t length = 0;
+    bool merge = work->format == TF_COAP_FORMAT_MERGE_PATCH;
+    uint8_t code = TF_COAP_UNAVAILABLE;
+    if (view->message && !is_json(view->message)) {
+        return TF_COAP_CONFLICT;
+    }
+    if (!view->message && !merge) {
+        return TF_COAP_NOT_FOUND;
+    }
+    if ((!view->message || whole(front, view->message, &document, &copies[0])) &&
+        whole(front, work->patch, &patch, &copies[1])) {
+        enum tf_json_patch_result result =
+            merge ? tf_json_merge_patch(document, patch, &text, &length)
+                  : tf_json_patch(document, patch, &text, &length);
+        code = result == TF_JSON_PATCH_DONE ? 0 : code_of(result);
+    }
+    if (!code && length > work->channel->config.body_max) {
+        code = TF_COAP_TOO_LARGE; /* RFC 8132 3.4: what it would become */
+    }
+    if (!code) {
+        work->incoming = changed(work, view->message, tf_bytes_of(text, length));
+        code = work->incoming ? 0 : TF_COAP_UNAVAILABLE;
+    }
+    tf_json_patch_free(text);
+    for (size_t i = 0; i < 2; i++) {
+        if (copies[i]) {
+            tf_coap_front_free(
+                front, copies[i],
+                tf_publication_length(i ? &work->patch->publication : &view->message->publication));
+        }
+    }
+    return code;
+}
+
+void tf_coap_front_patch_read(struct coap_work *work, const struct tf_value_view *view)
+{
+    struct coap_condition *condition = &work->condition;
+    uint8_t code;
+    if (!tf_coap_front_holds(&work->wanted, view)) {
+        answer(work, TF_COAP_PRECONDITION_FAILED);
+        return;
+    }
+    code = apply(work, view);
+    if (code) {
+        answer(work, code);
+        return;
+    }
+    memset(&condition->condition, 0, sizeof(condition->condition));
+    condition->condition.absent = !view->message;
+    condition->condition.version_count = view->message ? 1 : 0;
+    condition->versions[0] = view->version;
+    tf_coap_front_write(work);
+}
