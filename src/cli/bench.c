@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/util.h"
+#include "cli/bench_coap.h"
 #include "cli/cli.h"
 #include "cli/url.h"
 
@@ -33,6 +34,7 @@ enum option_key {
 
 const char tf_cli_bench_text[] =
     "usage: trefoil bench mqtt URL [OPTION]...\n"
+    "       trefoil bench coap URL [OPTION]...   (see trefoil bench coap --help)\n"
     "\n"
     "Puts load on a broker at mqtt://HOST[:PORT] and reports rate, latency, loss, repetitions and\n"
     "order of what arrives. Publisher P publishes to topic P modulo topics, likewise subscribers.\n"
@@ -256,7 +258,7 @@ static bool parse(struct given *given, int argc, char **argv, int *ret_code)
     if (argc - optind != 2)
         wrong = "a protocol and a URL are needed: trefoil bench mqtt mqtt://localhost";
     else if (strcmp(argv[optind], "mqtt") != 0)
-        wrong = "the protocol must be mqtt";
+        wrong = "the protocol must be mqtt or coap";
     else if (!take_url(given, argv[optind + 1]))
         wrong = "the URL must be mqtt://HOST[:PORT]";
     else
@@ -293,6 +295,8 @@ int tf_cli_bench(int argc, char **argv)
 {
     struct given given;
     int code;
+    if (argc > 1 && strcmp(argv[1], "coap") == 0)
+        return tf_cli_bench_coap(argc - 1, argv + 1);
     if (!parse(&given, argc, argv, &code))
         return code;
     struct tf_bench_result *result = calloc(1, sizeof *result);

@@ -15,10 +15,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/util.h"
 #include "cli/bench.h"
+#include "cli/bench_cpu.h"
 #include "cli/bench_mqtt.h"
 #include "port/clock.h"
 #include "port/loop.h"
@@ -116,24 +116,12 @@ static void on_arrived(void *context, uint32_t publisher)
         touch(engine, &engine->conns[publisher]);
 }
 
-/* CPU time of the server, all its threads, in microseconds; below 0: not asked for. */
-static double server_us(const struct engine *engine)
-{
-    clockid_t clock;
-    struct timespec time;
-    if (!engine->config->server_pid ||
-        clock_getcpuclockid((pid_t)engine->config->server_pid, &clock) != 0 ||
-        clock_gettime(clock, &time) != 0)
-        return -1;
-    return (double)time.tv_sec * 1e6 + (double)time.tv_nsec / 1e3;
-}
-
 static struct mark mark(const struct engine *engine)
 {
     return (struct mark){.at = tf_clock_now(),
                          .arrived = engine->world.ledger.arrived,
                          .own_us = tf_process_cpu_us(),
-                         .server_us = server_us(engine)};
+                         .server_us = tf_bench_cpu_us(engine->config->server_pid)};
 }
 
 /* ---- connections ---- */
@@ -498,7 +486,7 @@ static enum tf_err engine_init(struct engine *engine)
     engine->world.context = engine;
     engine->world.arrived = on_arrived;
     engine->conn_count = config->publishers + config->subscribers + config->idle;
-    if (config->server_pid && server_us(engine) < 0)
+    if (config->server_pid && tf_bench_cpu_us(config->server_pid) < 0)
         return fail(engine, TF_UNSUPPORTED, "there is no process with that --server-pid");
     if (tf_process_raise_files() < engine->conn_count + 16u)
         return fail(engine, TF_LIMIT, "more connections than files may be open: raise ulimit -n");
