@@ -86,18 +86,17 @@ static bool is_busy(const struct tf_coap_endpoint *endpoint, const struct tf_coa
 static void unqueue(struct tf_coap_observer *observer)
 {
     struct tf_coap_peer *peer = observer->peer;
-    struct tf_coap_observer *previous = NULL;
 
     if (!observer->waiting)
         return;
-    for (struct tf_coap_observer *at = peer->waiting_first; at != observer; at = at->waiting_next)
-        previous = at;
-    if (previous)
-        previous->waiting_next = observer->waiting_next;
+    if (observer->waiting_prev)
+        observer->waiting_prev->waiting_next = observer->waiting_next;
     else
         peer->waiting_first = observer->waiting_next;
-    if (peer->waiting_last == observer)
-        peer->waiting_last = previous;
+    if (observer->waiting_next)
+        observer->waiting_next->waiting_prev = observer->waiting_prev;
+    else
+        peer->waiting_last = observer->waiting_prev;
     observer->waiting_next = NULL;
     observer->waiting = false;
 }
@@ -135,6 +134,7 @@ static enum tf_err wait(struct tf_coap_observer *observer)
     if (observer->waiting)
         return TF_AGAIN;
     observer->waiting = true;
+    observer->waiting_prev = peer->waiting_last;
     if (peer->waiting_last)
         peer->waiting_last->waiting_next = observer;
     else
@@ -229,6 +229,11 @@ static enum tf_coap_verdict observe_request(struct tf_coap_endpoint *endpoint,
     observer =
         observer_find(endpoint, tf_coap_peer_find(endpoint, request->path, request->path_hash),
                       in->message.token);
+    if (observer && observer->exchange) { /* what it tells is older than the answer to this */
+        observer->peer->notifying--;
+        tf_coap_exchange_free(endpoint, observer->exchange);
+        observer->exchange = NULL;
+    }
     if (observer)
         observer_gone(endpoint, observer);
     request->observe = in->observe == 0;

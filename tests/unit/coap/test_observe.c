@@ -323,6 +323,26 @@ static void test_retransmission(void **state)
     finish(probe);
 }
 
+/* Who registers anew gets the value with the answer: the notification before it is given up. */
+static void test_again_under_way(void **state)
+{
+    struct tf_coap_endpoint_config config = probe_config();
+
+    (void)state;
+    config.notify_con = true;
+    struct probe *probe = start(&config);
+    struct app *app = probe->user;
+    observe(probe, 1, 1, 0, -1);
+    assert_int_equal(change(probe, app->observer)->type, TF_COAP_CON);
+    observe(probe, 1, 1, 0, -1);
+    assert_int_equal(tf_coap_endpoint_counters(probe->endpoint)->exchanges, 0);
+    probe_clear(probe);
+    probe_pass(probe, 100 * TF_SECOND);
+    assert_int_equal(probe->sent_count, 0);
+    assert_int_equal(change(probe, app->observer)->type, TF_COAP_CON);
+    finish(probe);
+}
+
 /* It does not answer a CON any more. */
 static void test_vanished(void **state)
 {
@@ -646,15 +666,25 @@ static void test_many(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_register),  cmocka_unit_test(test_plain),
-        cmocka_unit_test(test_ask_again), cmocka_unit_test(test_table_full),
-        cmocka_unit_test(test_rate),      cmocka_unit_test(test_retransmission),
-        cmocka_unit_test(test_vanished),  cmocka_unit_test(test_vanished_all),
-        cmocka_unit_test(test_reset),     cmocka_unit_test(test_error_ends),
-        cmocka_unit_test(test_format),    cmocka_unit_test(test_con_at_times),
-        cmocka_unit_test(test_turns),     cmocka_unit_test(test_turn_unused),
-        cmocka_unit_test(test_one_each),  cmocka_unit_test(test_no_exchange),
-        cmocka_unit_test(test_unobserve), cmocka_unit_test(test_block),
+        cmocka_unit_test(test_register),
+        cmocka_unit_test(test_plain),
+        cmocka_unit_test(test_ask_again),
+        cmocka_unit_test(test_table_full),
+        cmocka_unit_test(test_rate),
+        cmocka_unit_test(test_retransmission),
+        cmocka_unit_test(test_again_under_way),
+        cmocka_unit_test(test_vanished),
+        cmocka_unit_test(test_vanished_all),
+        cmocka_unit_test(test_reset),
+        cmocka_unit_test(test_error_ends),
+        cmocka_unit_test(test_format),
+        cmocka_unit_test(test_con_at_times),
+        cmocka_unit_test(test_turns),
+        cmocka_unit_test(test_turn_unused),
+        cmocka_unit_test(test_one_each),
+        cmocka_unit_test(test_no_exchange),
+        cmocka_unit_test(test_unobserve),
+        cmocka_unit_test(test_block),
         cmocka_unit_test(test_many),
     };
 
