@@ -131,7 +131,6 @@ static size_t on_input(struct tf_channel *base, const struct tf_datagram *in, si
     if (!tf_coap_front_lend(channel)) {
         return count; /* lost: a network loses some, and CON come again */
     }
-    take_events(channel); /* of what was sent since the last turn: the machine waits for that */
     while (taken < count) {
         enum tf_err err =
             tf_coap_endpoint_input(channel->endpoint, &in[taken], coap_now(channel->front));
@@ -201,6 +200,7 @@ static struct tf_channel *on_bind(struct tf_front *base, unsigned listener)
     channel->channel.ops = &channel_ops;
     channel->channel.dirty_list = &front->front.dirty_channels;
     channel->front = front;
+    channel->listener = listener;
     channel->timer.front = base;
     channel->timer.kind = COAP_TIMER_CHANNEL;
     configure(channel, listener);
@@ -208,6 +208,10 @@ static struct tf_channel *on_bind(struct tf_front *base, unsigned listener)
     void *memory = tf_coap_front_alloc(front, channel->endpoint_size);
     if (!memory || tf_coap_endpoint_init(&channel->endpoint, memory, channel->endpoint_size,
                                          &channel->config, coap_now(front))) {
+        tf_log_text(front->context.log, TF_LOG_ERROR, "coap",
+                    "a listener needs %zu bytes in each shard: raise memory_limit, or lower "
+                    "coap_max_peers, coap_max_replies or coap_max_observers",
+                    channel->endpoint_size);
         if (memory) {
             tf_coap_front_free(front, memory, channel->endpoint_size);
         }
@@ -248,7 +252,7 @@ static void serve(struct coap_channel *channel)
         tf_coap_endpoint_tick(channel->endpoint, now);
         tf_channel_touch(&channel->channel);
     }
-    take_events(channel); /* a notification has some, too */
+    take_events(channel); /* notifications make some, too; nothing is read before they are taken */
     tf_coap_front_answers(channel);
     deadline = tf_coap_endpoint_deadline(channel->endpoint);
     if (deadline != channel->timer.timer.deadline || !tf_timer_armed(&channel->timer.timer)) {

@@ -40,6 +40,7 @@ struct coap_channel {
     struct tf_channel channel;
     struct tf_list_node in_front; /* front->channels */
     struct coap_front *front;
+    unsigned listener; /* place in config->listeners */
     struct tf_coap_endpoint_config config;
     struct tf_coap_endpoint *endpoint;
     size_t endpoint_size;

@@ -414,6 +414,11 @@ static void request(struct coap_channel *channel, const struct tf_coap_event *ev
         tf_coap_front_refuse(channel, event->handle, TF_COAP_UNAVAILABLE);
         return;
     }
+    if (!front->context.config->listeners[channel->listener].access.allow_anonymous) {
+        tf_coap_front_refuse_why(channel, event->handle, TF_COAP_UNAUTHORIZED,
+                                 "this listener lets nobody in (allow_anonymous)");
+        return;
+    }
     if (event->message.options.length > COAP_SCRATCH_SIZE ||
         tf_mapping_coap_address(event->message.options, front->scratch, &address)) {
         tf_coap_front_refuse_why(channel, event->handle, TF_COAP_BAD_REQUEST,

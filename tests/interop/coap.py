@@ -551,8 +551,11 @@ class CoapBroker(Broker):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
+        options = list(options or ())
+        if not any(line.startswith("allow_anonymous") for line in options):
+            options.append("allow_anonymous true")
         super().__init__(list(general) + ["listener %d 127.0.0.1" % port, "protocol coap"] +
-                         list(options or ()), port=free_port())
+                         options, port=free_port())
 
     def start(self):
         super().start()

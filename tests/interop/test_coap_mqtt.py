@@ -8,8 +8,8 @@ import threading
 import coap
 from broker import DEADLINE, main
 from clients import CLIENTS, MosquittoClients, Paho
-from coap import (CBOR, CHANGED, CONTENT, CONTENT_FORMAT, CREATED, ETAG, JSON, LINKS, MAX_AGE, NON,
-                  NOT_FOUND, OBSERVE, OCTETS, TEXT, XML, CoapCase)
+from coap import (CBOR, CHANGED, CONTENT, CONTENT_FORMAT, CREATED, DELETE, ETAG, GET, JSON, LINKS,
+                  MAX_AGE, NON, NOT_FOUND, OBSERVE, OCTETS, POST, PUT, TEXT, XML, CoapCase)
 from coap_clients import Libcoap, Node
 from raw import Raw
 from test_coap_labs import CON_NOTES, links
@@ -384,6 +384,19 @@ class Observers(Mixed):
             publisher.publish(self.address("/%d" % index), "new %d" % index, 1, retain=True)
         for index, each in enumerate(seen):
             self.assertEqual(each.until("new %d" % index, deadline=4 * DEADLINE)[-1].code, CONTENT)
+
+
+class Closed(Mixed):
+    """A listener without `allow_anonymous true`: as with MQTT, nobody gets in."""
+
+    OPTIONS = ["allow_anonymous false"]
+
+    def test_nobody_gets_in(self):
+        client = self.coap()
+        for method in (GET, PUT, POST, DELETE):
+            answer = client.request(method, self.address(), b"x" if method in (PUT, POST) else b"")
+            self.assertEqual(answer.code, coap.code("4.01"))
+        self.assertEqual(client.request(GET, ".well-known/core").code, coap.code("4.01"))
 
 
 if __name__ == "__main__":
