@@ -35,6 +35,9 @@ int tf_cli_sub(int argc, char **argv);
 /* `trefoil get`: prints the value of an address. */
 int tf_cli_get(int argc, char **argv);
 
+/* `trefoil coap`: all that a CoAP client can do. */
+int tf_cli_coap(int argc, char **argv);
+
 /* `trefoil queues`, `sessions`, `connections`: what a running broker has of them. */
 int tf_cli_list(int argc, char **argv);
 

@@ -11,10 +11,11 @@
 #include "base/util.h"
 #include "cli/cli.h"
 #include "cli/client.h"
+#include "cli/coap_plain.h"
 #include "cli/help.h"
 #include "cli/print.h"
 
-#define WAIT TF_SECOND
+#define WAIT TF_SECOND /* of MQTT */
 
 struct get {
     struct tf_cli_connection_options connection;
@@ -30,7 +31,8 @@ struct get {
 
 static const struct tf_cli_option get_options[] = {
     {'W', "timeout", "SECONDS",
-     "how long to wait for the value once the broker has answered; by default 1"},
+     "how long to wait for the value once the broker has answered; by default 1. CoAP: for the "
+     "answer; by default as long as the standard repeats the question"},
 };
 
 static const struct tf_cli_group get_group = {"Value", get_options, TF_COUNT(get_options)};
@@ -42,6 +44,7 @@ static const struct tf_cli_example examples[] = {
     {"trefoil get mqtt://localhost/settings -o json | jq .body_json.mode",
      "With all that is known of it."},
     {"trefoil get mqtt://localhost/photo -o raw > photo.jpg", "Byte for byte."},
+    {"trefoil get coap://localhost/home/kitchen/temperature", "By CoAP."},
 };
 
 const struct tf_cli_manual tf_cli_get_manual = {
@@ -49,7 +52,8 @@ const struct tf_cli_manual tf_cli_get_manual = {
     .usage = "URL [OPTION]...",
     .summary = "print the value of an address",
     .text = "URL is mqtt://[USER[:PASSWORD]@]HOST[:PORT]/ADDRESS. The value of an address is its "
-            "retained message. Formats and JSON are those of `trefoil sub`.",
+            "retained message. Or it is coap://HOST[:PORT]/PATH[?QUERY], which is read with GET. "
+            "Formats and JSON are those of `trefoil sub`.",
     .groups = groups,
     .group_count = TF_COUNT(groups),
     .after = "Exit: 0 printed; 1 internal; 2 command line; 3 network; 4 not let in; 5 there is no "
@@ -138,6 +142,17 @@ static void on_timer(void *ctx)
 
 /* ---- the command ---- */
 
+static int run_coap(const struct get *get, const char *url)
+{
+    const char *only = tf_cli_options_only_mqtt(&get->connection);
+    const struct tf_cli_coap_plain plain = {
+        .manual = MANUAL, .timeout_us = get->wait_us, .trace = get->connection.debug};
+    if (only) {
+        return tf_cli_misuse(MANUAL, "CoAP has no %s: leave it out", only);
+    }
+    return tf_cli_coap_fetch(&plain, &get->style, url);
+}
+
 static int run(struct get *get)
 {
     static const struct tf_cli_handler handler = {.event = on_event, .ready = on_ready};
@@ -164,7 +179,7 @@ static int run(struct get *get)
 
 int tf_cli_get(int argc, char **argv)
 {
-    struct get get = {.wait_us = WAIT};
+    struct get get = {.wait_us = 0};
     int first = 0;
     tf_cli_options_init(&get.connection);
     int code = tf_cli_manual_parse(MANUAL, argc, argv, take, &get, &first);
@@ -172,10 +187,16 @@ int tf_cli_get(int argc, char **argv)
         code = tf_cli_options_check(&get.connection, MANUAL);
     }
     if (code < 0) {
+        tf_cli_print_complete(&get.style);
+    }
+    if (code < 0 && argc - first == 1 && tf_cli_coap_url(argv[first])) {
+        code = run_coap(&get, argv[first]);
+    }
+    if (code < 0) {
         code = take_url(&get, argc - first, argv + first);
     }
     if (code < 0) {
-        tf_cli_print_complete(&get.style);
+        get.wait_us = get.wait_us ? get.wait_us : WAIT;
         code = run(&get);
     }
     tf_cli_options_release(&get.connection);

@@ -29,6 +29,7 @@ void tf_cli_help_overview(const struct tf_cli_command *commands, size_t count, F
 extern const struct tf_cli_manual tf_cli_pub_manual;
 extern const struct tf_cli_manual tf_cli_sub_manual;
 extern const struct tf_cli_manual tf_cli_get_manual;
+extern const struct tf_cli_manual tf_cli_coap_manual;
 extern const struct tf_cli_manual tf_cli_queues_manual;
 extern const struct tf_cli_manual tf_cli_sessions_manual;
 extern const struct tf_cli_manual tf_cli_connections_manual;

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "base/utf8.h"
+#include "cli/body.h"
 #include "port/clock.h"
 
 /* ---- pieces ---- */
@@ -17,37 +17,6 @@ static void write_bytes(struct tf_bytes bytes, FILE *out)
         fwrite(bytes.data, 1, bytes.length, out);
     }
 }
-
-static void write_hex(struct tf_bytes bytes, const char *digits, FILE *out)
-{
-    for (size_t i = 0; i < bytes.length; i++) {
-        fputc(digits[bytes.data[i] >> 4], out);
-        fputc(digits[bytes.data[i] & 15], out);
-    }
-}
-
-/*
- * For a terminal: what could move its cursor or set its title is written as an escape. C1 controls
- * are two bytes of UTF-8, C2 80 to C2 9F; in what is no UTF-8 every high byte is suspect.
- */
-static void write_shown(struct tf_bytes bytes, FILE *out)
-{
-    bool utf8 = tf_utf8_valid(bytes);
-    for (size_t i = 0; i < bytes.length; i++) {
-        uint8_t c = bytes.data[i];
-        bool c1 = c == 0xC2 && i + 1 < bytes.length && bytes.data[i + 1] < 0xA0;
-        if ((c < 0x20 && c != '\n' && c != '\t') || c == 0x7F || (c >= 0x80 && !utf8)) {
-            fprintf(out, "\\x%02x", c);
-        } else if (c1) {
-            fprintf(out, "\\u00%02x", bytes.data[++i]);
-        } else {
-            fputc(c, out);
-        }
-    }
-}
-
-static const char digits_low[] = "0123456789abcdef";
-static const char digits_high[] = "0123456789ABCDEF";
 
 /* ---- formats ---- */
 
@@ -193,10 +162,10 @@ static enum tf_err write_conversion(const struct tf_cli_message *message, char c
         write_bytes(message->body, out);
         return TF_OK;
     case 'x':
-        write_hex(message->body, digits_low, out);
+        tf_cli_body_hex(message->body, false, out);
         return TF_OK;
     case 'X':
-        write_hex(message->body, digits_high, out);
+        tf_cli_body_hex(message->body, true, out);
         return TF_OK;
     case 'l':
         fprintf(out, "%zu", message->body.length);
@@ -239,7 +208,7 @@ static void write_address(const struct tf_cli_style *style, const struct tf_cli_
     }
     fputs(style->colour ? "\033[36m" : "", out);
     if (style->terminal) {
-        write_shown(message->address, out);
+        tf_cli_body_shown(message->address, out);
     } else {
         write_bytes(message->address, out);
     }
@@ -260,7 +229,7 @@ enum tf_err tf_cli_message_print(const struct tf_cli_style *style,
         return err;
     case TF_CLI_HEX:
         write_address(style, message, out);
-        write_hex(message->body, digits_low, out);
+        tf_cli_body_hex(message->body, false, out);
         break;
     case TF_CLI_FORMAT:
         err = write_format(style->format, message, out);
@@ -268,7 +237,7 @@ enum tf_err tf_cli_message_print(const struct tf_cli_style *style,
     default:
         write_address(style, message, out);
         if (style->terminal) {
-            write_shown(message->body, out);
+            tf_cli_body_shown(message->body, out);
         } else {
             write_bytes(message->body, out);
         }

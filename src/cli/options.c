@@ -262,3 +262,16 @@ int tf_cli_options_check(const struct tf_cli_connection_options *options,
     }
     return -1;
 }
+
+const char *tf_cli_options_only_mqtt(const struct tf_cli_connection_options *options)
+{
+    return options->client_id                      ? "--id"
+           : options->user                         ? "--user"
+           : options->password                     ? "--password"
+           : options->will_given                   ? "a will"
+           : options->version_given                ? "--mqtt-version"
+           : options->keep_session                 ? "--keep-session"
+           : options->expiry_given                 ? "--session-expiry"
+           : options->keep_alive_s != KEEP_ALIVE_S ? "--keep-alive"
+                                                   : NULL;
+}

@@ -56,6 +56,9 @@ int tf_cli_options_take(struct tf_cli_connection_options *options,
 int tf_cli_options_check(const struct tf_cli_connection_options *options,
                          const struct tf_cli_manual *manual);
 
+/* The first option given that only MQTT has something for; NULL: none. */
+const char *tf_cli_options_only_mqtt(const struct tf_cli_connection_options *options);
+
 /* Reads seconds with up to six decimals, above 0. As tf_cli_number. */
 int tf_cli_seconds(const struct tf_cli_manual *manual, const char *option, const char *text,
                    tf_time *ret_us);

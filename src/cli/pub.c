@@ -11,6 +11,7 @@
 #include "base/util.h"
 #include "cli/cli.h"
 #include "cli/client.h"
+#include "cli/coap_plain.h"
 #include "cli/help.h"
 #include "port/clock.h"
 #include "port/input.h"
@@ -35,7 +36,7 @@ struct arguments {
     tf_time repeat_delay_us;
     uint32_t expiry_s;
     uint8_t qos;
-    bool expiry_given, repeat_given, retain;
+    bool expiry_given, repeat_given, qos_given, retain;
 };
 
 struct pub {
@@ -66,9 +67,9 @@ static const struct tf_cli_option message_options[] = {
     {'n', "empty", NULL, "an empty body; with --retain it removes the retained message"},
     {'q', "qos", "0|1|2",
      "0 (default): at most once; 1: at least once; 2: exactly once. At 1 and 2 the broker's "
-     "acknowledgement is waited for"},
-    {'r', "retain", NULL, "keep it as the value of the address"},
-    {'t', "type", "TYPE", "its content type, such as text/plain (5.0)"},
+     "acknowledgement is waited for. CoAP: 0 NON, 1 (default) CON"},
+    {'r', "retain", NULL, "keep it as the value of the address, which CoAP does anyway"},
+    {'t', "type", "TYPE", "its content type, such as text/plain (5.0, CoAP)"},
     {'P', "property", "NAME=VALUE", "a user property (5.0); may be repeated"},
     {KEY_EXPIRY, "expiry", "SECONDS", "the broker drops it after that time (5.0)"},
     {KEY_RESPONSE, "response", "ADDRESS", "where an answer is to go (5.0)"},
@@ -97,6 +98,7 @@ static const struct tf_cli_example examples[] = {
      "Publishes what another program writes, and waits until the broker has it."},
     {"tail -f log | trefoil pub mqtt://broker/log -l", "A message a line, as they come."},
     {"trefoil pub mqtt://localhost/home/kitchen/temperature -n -r", "Removes the value."},
+    {"trefoil pub coap://localhost/home/kitchen/temperature -m 21.5", "Sets it by CoAP, a PUT."},
 };
 
 const struct tf_cli_manual tf_cli_pub_manual = {
@@ -104,7 +106,9 @@ const struct tf_cli_manual tf_cli_pub_manual = {
     .usage = "URL (-m TEXT | -f FILE | -s | -l | -n) [OPTION]...",
     .summary = "publish messages",
     .text = "URL is mqtt://[USER[:PASSWORD]@]HOST[:PORT]/ADDRESS. What follows the slash is the "
-            "address, literally and percent-decoded.",
+            "address, literally and percent-decoded. Or it is coap://HOST[:PORT]/PATH[?QUERY], "
+            "which is set with PUT; -n -r removes it with DELETE, and what only MQTT has is "
+            "refused. `trefoil coap` does all the rest of CoAP.",
     .groups = groups,
     .group_count = TF_COUNT(groups),
     .after = "Exit: 0 published; 1 internal; 2 command line; 3 network; 4 not let in; 5 refused by "
@@ -151,6 +155,7 @@ static int take_number(struct arguments *arguments, int key, const char *value)
     case 'q':
         code = tf_cli_number(MANUAL, "--qos", value, 0, 2, &number);
         arguments->qos = (uint8_t)number;
+        arguments->qos_given = true;
         return code;
     case KEY_EXPIRY:
         code = tf_cli_number(MANUAL, "--expiry", value, 0, UINT32_MAX, &number);
@@ -584,6 +589,40 @@ static void on_timer(void *ctx)
 
 /* ---- the command ---- */
 
+/* The first option that CoAP has nothing for; NULL: none. */
+static const char *only_mqtt(const struct arguments *arguments)
+{
+    return arguments->property_count ? "--property"
+           : arguments->expiry_given ? "--expiry"
+           : arguments->response     ? "--response"
+           : arguments->correlation  ? "--correlation"
+           : arguments->qos == 2     ? "QoS 2"
+                                     : tf_cli_options_only_mqtt(&arguments->connection);
+}
+
+static int run_coap(const struct arguments *arguments, const char *url)
+{
+    const char *only = only_mqtt(arguments);
+    const struct tf_cli_coap_publish publish = {
+        .plain = {.manual = MANUAL,
+                  .timeout_us = arguments->connection.timeout_us,
+                  .non = arguments->qos_given && arguments->qos == 0,
+                  .trace = arguments->connection.debug},
+        .source = {.text = arguments->source == SOURCE_TEXT ? arguments->text : NULL,
+                   .file = arguments->source == SOURCE_FILE ? arguments->text : NULL,
+                   .input = arguments->source == SOURCE_STDIN,
+                   .empty = arguments->source == SOURCE_EMPTY},
+        .content_type = arguments->content_type,
+        .repeat = arguments->repeat_given ? arguments->repeat : 1,
+        .repeat_delay_us = arguments->repeat_delay_us,
+        .lines = arguments->source == SOURCE_LINES,
+        .remove = arguments->source == SOURCE_EMPTY && arguments->retain};
+    if (only) {
+        return tf_cli_misuse(MANUAL, "CoAP has no %s: leave it out", only);
+    }
+    return tf_cli_coap_publish(&publish, url);
+}
+
 static int run(struct pub *pub)
 {
     static const struct tf_cli_handler handler = {.event = on_event, .ready = on_ready};
@@ -623,6 +662,9 @@ int tf_cli_pub(int argc, char **argv)
     }
     if (code < 0) {
         code = check(&pub.arguments);
+    }
+    if (code < 0 && tf_cli_coap_url(argv[first])) {
+        code = run_coap(&pub.arguments, argv[first]);
     }
     if (code < 0) {
         code = take_url(&pub, argv[first]);

@@ -11,6 +11,7 @@
 #include "base/util.h"
 #include "cli/cli.h"
 #include "cli/client.h"
+#include "cli/coap_plain.h"
 #include "cli/help.h"
 #include "cli/print.h"
 
@@ -24,7 +25,7 @@ struct arguments {
     struct tf_cli_style style;
     uint64_t count; /* 0: no limit */
     uint8_t qos;
-    bool verbose, new_only, retained_only, no_local, as_published;
+    bool qos_given, verbose, new_only, retained_only, no_local, as_published;
 };
 
 /* One broker. */
@@ -49,7 +50,9 @@ struct sub {
 /* ---- the manual ---- */
 
 static const struct tf_cli_option sub_options[] = {
-    {'q', "qos", "0|1|2", "the highest QoS that messages may come with; by default 0"},
+    {'q', "qos", "0|1|2",
+     "the highest QoS that messages may come with; by default 0. CoAP: 0 asks by NON, 1 "
+     "(default) by CON"},
     {'n', "count", "COUNT", "end after COUNT messages"},
     {'W', "timeout", "SECONDS", "end after that time, with exit code 6"},
     {'v', "verbose", NULL,
@@ -76,6 +79,8 @@ static const struct tf_cli_example examples[] = {
      "Goes on where the last one with this id ended; nothing in between is missing."},
     {"trefoil sub 'mqtt://broker/+/temperature' -F '@H:@M:@S %t %p'", "With a time before it."},
     {"trefoil sub mqtt://broker/photo -n 1 -o raw > photo.jpg", "One message, byte for byte."},
+    {"trefoil sub coap://localhost/home/kitchen/temperature",
+     "By CoAP: its value, and each new one."},
 };
 
 static const char after[] =
@@ -102,9 +107,11 @@ const struct tf_cli_manual tf_cli_sub_manual = {
     .name = "sub",
     .usage = "URL... [OPTION]...",
     .summary = "print the messages of addresses",
-    .text = "URL is mqtt://[USER[:PASSWORD]@]HOST[:PORT]/FILTER. What follows the slash is the "
-            "address, literally and percent-decoded; + stands for one level of it, # at its end "
-            "for all that follow. Quote # for your shell.",
+    .text =
+        "URL is mqtt://[USER[:PASSWORD]@]HOST[:PORT]/FILTER. What follows the slash is the "
+        "address, literally and percent-decoded; + stands for one level of it, # at its end "
+        "for all that follow. Quote # for your shell. Or all are coap://HOST[:PORT]/PATH[?QUERY], "
+        "one address each, which are observed.",
     .groups = groups,
     .group_count = TF_COUNT(groups),
     .after = after,
@@ -125,6 +132,7 @@ static int take_number(struct arguments *arguments, int key, const char *value)
     if (key == 'q') {
         code = tf_cli_number(MANUAL, "--qos", value, 0, 2, &number);
         arguments->qos = (uint8_t)number;
+        arguments->qos_given = true;
         return code;
     }
     code = tf_cli_number(MANUAL, "--count", value, 1, UINT32_MAX, &number);
@@ -340,6 +348,42 @@ static void on_event(struct tf_cli_client *client, const struct tf_mqtt_client_e
 
 /* ---- the command ---- */
 
+/* True if all URLs are of CoAP; one of it among others makes it -1, and stderr says so. */
+static int all_coap(int count, char **urls)
+{
+    int coap = 0;
+    for (int i = 0; i < count; i++) {
+        coap += tf_cli_coap_url(urls[i]);
+    }
+    if (coap && coap < count) {
+        tf_cli_misuse(MANUAL, "URLs of CoAP and of MQTT need a command each");
+        return -1;
+    }
+    return coap > 0;
+}
+
+static int run_coap(struct arguments *arguments, int count, char **urls)
+{
+    const char *only = arguments->no_local        ? "--no-local"
+                       : arguments->as_published  ? "--retain-as-published"
+                       : arguments->retained_only ? "--retained-only"
+                       : arguments->qos == 2      ? "QoS 2"
+                                             : tf_cli_options_only_mqtt(&arguments->connection);
+    if (only) {
+        return tf_cli_misuse(MANUAL, "CoAP has no %s: leave it out", only);
+    }
+    arguments->style.address = arguments->verbose || (count > 1 && arguments->style.terminal);
+    const struct tf_cli_coap_subscribe subscribe = {
+        .plain = {.manual = MANUAL,
+                  .timeout_us = arguments->connection.timeout_us,
+                  .non = arguments->qos_given && arguments->qos == 0,
+                  .trace = arguments->connection.debug},
+        .style = &arguments->style,
+        .count = arguments->count,
+        .new_only = arguments->new_only};
+    return tf_cli_coap_subscribe(&subscribe, count, urls);
+}
+
 static int run(struct sub *sub)
 {
     static const struct tf_cli_handler handler = {.event = on_event, .ready = on_ready};
@@ -379,9 +423,14 @@ int tf_cli_sub(int argc, char **argv)
     if (code < 0) {
         code = check(&sub.arguments);
     }
+    int coap = code < 0 ? all_coap(argc - first, argv + first) : 0;
+    if (coap < 0) {
+        code = TF_EXIT_USAGE;
+    }
     if (code < 0) {
         tf_cli_print_complete(&sub.arguments.style);
-        code = take_urls(&sub, argc - first, argv + first);
+        code = coap ? run_coap(&sub.arguments, argc - first, argv + first)
+                    : take_urls(&sub, argc - first, argv + first);
     }
     if (code < 0) {
         code = run(&sub);

@@ -108,10 +108,11 @@ static enum tf_err take_scheme(struct tf_bytes scheme, const char **ret_why)
         return TF_OK;
     }
     if (tf_url_scheme_known(scheme)) {
-        *ret_why = "has a scheme that is not available in this version, which speaks mqtt";
+        *ret_why =
+            "has a scheme that is not available here: mqtt is, and coap for pub, sub and get";
         return TF_UNSUPPORTED;
     }
-    *ret_why = "has an unknown scheme; this version speaks mqtt";
+    *ret_why = "has an unknown scheme; this version speaks mqtt and coap";
     return TF_PROTOCOL;
 }
 

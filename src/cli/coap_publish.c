@@ -1,0 +1,257 @@
+/*
+ * `pub` of coap:// URLs: each message is a PUT.
+ *
+ * The next message waits for the one before it in the endpoint's queue (NSTART), so their order is
+ * kept; a few wait there, the others in the input.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <trefoil/coap_names.h>
+
+#include "base/util.h"
+#include "cli/cli.h"
+#include "cli/coap_answer.h"
+#include "cli/coap_plain.h"
+#include "port/input.h"
+
+#define STDIN 0
+#define READ_SIZE ((size_t)64 * 1024)
+#define LINE_MAX_BYTES ((size_t)64 * 1024 * 1024)
+#define OPEN_MAX 16u
+#define NON_TIMEOUT_MS 10000u
+#define REFUSALS_SHOWN 10
+
+struct publisher {
+    const struct tf_cli_coap_publish *publish;
+    struct tf_cli_coap_run run;
+    struct tf_cli_coap_options options;
+    struct tf_cli_coap_target target;
+    uint8_t *memory; /* the body, or input that is not yet split into lines */
+    struct tf_bytes body;
+    size_t length, size; /* of the input */
+    uint64_t left;       /* how often the one body is still to be sent */
+    tf_time next_at;
+    uint64_t sent, refused;
+    bool input_over;
+};
+
+/* One message that is under way. */
+struct message {
+    struct tf_cli_coap_call call; /* the first */
+    uint8_t body[];               /* of a line */
+};
+
+/* Sends a body, which is copied if `copy`. False: not now, or the run has ended. */
+static bool send(struct publisher *publisher, struct tf_bytes body, bool copy)
+{
+    const struct tf_cli_coap_publish *publish = publisher->publish;
+    struct message *message = calloc(1, sizeof(*message) + (copy ? body.length : 0));
+    if (!message) {
+        tf_cli_coap_run_say(&publisher->run, "no memory");
+        tf_cli_coap_run_finish(&publisher->run, TF_EXIT_INTERNAL);
+        return false;
+    }
+    if (copy && body.length) {
+        memcpy(message->body, body.data, body.length);
+        body.data = message->body;
+    }
+    message->call.heap = true;
+    message->call.target = &publisher->target;
+    message->call.body = body;
+    message->call.request.method = publish->remove ? TF_COAP_DELETE : TF_COAP_PUT;
+    message->call.request.non = publish->plain.non;
+    if (publish->plain.non && !publish->plain.timeout_us) {
+        message->call.request.timeout_ms = NON_TIMEOUT_MS;
+    }
+    if (tf_cli_coap_run_call(&publisher->run, &message->call)) {
+        free(message);
+        return false;
+    }
+    publisher->sent++;
+    return true;
+}
+
+static bool has_room(const struct publisher *publisher)
+{
+    return publisher->run.state == TF_CLI_COAP_RUNNING &&
+           tf_cli_coap_run_open(&publisher->run) < OPEN_MAX;
+}
+
+/* All lines that are there, as far as there is room. */
+static void send_lines(struct publisher *publisher)
+{
+    size_t start = 0;
+    bool more = true;
+    while (more && has_room(publisher)) {
+        size_t left = publisher->length - start;
+        uint8_t *from = publisher->memory + start;
+        uint8_t *newline = left ? memchr(from, '\n', left) : NULL;
+        more = newline || (publisher->input_over && left);
+        if (more) {
+            size_t length = newline ? (size_t)(newline - from) : left;
+            if (!send(publisher, tf_bytes_of(from, length), true)) {
+                break;
+            }
+            start += length + (newline != NULL);
+        }
+    }
+    if (start) {
+        memmove(publisher->memory, publisher->memory + start, publisher->length - start);
+        publisher->length -= start;
+    }
+    tf_cli_coap_run_want_input(&publisher->run, has_room(publisher) && !publisher->input_over);
+    publisher->run.hold = !publisher->input_over || publisher->length > 0;
+}
+
+static void send_repeats(struct publisher *publisher)
+{
+    const struct tf_cli_coap_publish *publish = publisher->publish;
+    while (publisher->left && has_room(publisher)) {
+        if (publisher->next_at > publisher->run.now) {
+            tf_cli_coap_run_timer(&publisher->run, publisher->next_at);
+            break;
+        }
+        if (!send(publisher, publisher->body, false)) {
+            break;
+        }
+        publisher->left--;
+        if (publish->repeat_delay_us) {
+            publisher->next_at = tf_time_add(publisher->run.now, publish->repeat_delay_us);
+        }
+    }
+    publisher->run.hold = publisher->left > 0;
+}
+
+static void on_turn(void *ctx)
+{
+    struct publisher *publisher = ctx;
+    if (publisher->publish->lines) {
+        send_lines(publisher);
+    } else {
+        send_repeats(publisher);
+    }
+}
+
+static void on_timer(void *ctx)
+{
+    (void)ctx; /* what it was set for is done in the turn that follows */
+}
+
+static void on_input(void *ctx)
+{
+    struct publisher *publisher = ctx;
+    size_t got = 0;
+    if (publisher->size - publisher->length < READ_SIZE) {
+        size_t size = TF_MAX(2 * publisher->size, 2 * READ_SIZE);
+        uint8_t *memory = size <= 2 * LINE_MAX_BYTES ? realloc(publisher->memory, size) : NULL;
+        if (!memory) {
+            tf_cli_coap_run_say(&publisher->run, "standard input has a line that is too long");
+            tf_cli_coap_run_finish(&publisher->run, TF_EXIT_INTERNAL);
+            return;
+        }
+        publisher->memory = memory;
+        publisher->size = size;
+    }
+    enum tf_err err = tf_input_read(STDIN, publisher->memory + publisher->length, READ_SIZE, &got);
+    publisher->length += got;
+    if (err == TF_CLOSED) {
+        publisher->input_over = true;
+        publisher->run.touched = true;
+    } else if (err && err != TF_AGAIN) {
+        tf_cli_coap_run_say(&publisher->run, "cannot read standard input: %s", strerror(errno));
+        tf_cli_coap_run_finish(&publisher->run, TF_EXIT_INTERNAL);
+    }
+}
+
+static void on_answer(void *ctx, struct tf_cli_coap_call *call,
+                      const struct tf_cli_coap_answer *answer)
+{
+    struct publisher *publisher = ctx;
+    if (tf_coap_class(answer->code) >= 4) {
+        publisher->refused++;
+        if (publisher->refused <= REFUSALS_SHOWN) {
+            tf_cli_coap_answer_refusal("pub", call->target, answer);
+        }
+        tf_cli_coap_run_code(&publisher->run, TF_EXIT_REFUSED);
+    }
+}
+
+static void on_failed(void *ctx, struct tf_cli_coap_call *call)
+{
+    struct publisher *publisher = ctx;
+    (void)call;
+    tf_cli_coap_run_finish(&publisher->run, TF_EXIT_DONE); /* its code is remembered */
+}
+
+/* ---- the command ---- */
+
+static int prepare(struct publisher *publisher, const char *url)
+{
+    const struct tf_cli_coap_publish *publish = publisher->publish;
+    const struct tf_cli_manual *manual = publish->plain.manual;
+    char why[TF_CLI_COAP_WHY];
+    enum tf_err err = TF_OK;
+    if (publish->content_type) {
+        err = tf_cli_coap_format_take(&publisher->options, TF_COAP_CONTENT_FORMAT,
+                                      publish->content_type, why);
+    }
+    if (!err) {
+        err = tf_cli_coap_target_init(&publisher->target, url, NULL, &publisher->options, why);
+    }
+    if (err) {
+        return tf_cli_misuse(manual, "%s", why);
+    }
+    publisher->left = publish->repeat;
+    if (publish->lines) {
+        return -1;
+    }
+    publisher->input_over = true;
+    return tf_cli_coap_source_read(&publish->source, manual, &publisher->memory, &publisher->body);
+}
+
+static int run_publisher(struct publisher *publisher)
+{
+    struct tf_cli_coap_run *run = &publisher->run;
+    run->task = (struct tf_cli_coap_task){.answer = on_answer,
+                                          .failed = on_failed,
+                                          .timer = on_timer,
+                                          .input = on_input,
+                                          .turn = on_turn,
+                                          .ctx = publisher};
+    run->timeout_us = publisher->publish->plain.timeout_us;
+    run->trace = publisher->publish->plain.trace;
+    run->hold = true;
+    if (tf_cli_coap_run_init(run)) {
+        tf_cli_coap_run_say(run, "the system has no event loop to give: %s", strerror(errno));
+        return TF_EXIT_INTERNAL;
+    }
+    int code = tf_cli_coap_run_loop(run);
+    if (publisher->refused > REFUSALS_SHOWN) {
+        tf_cli_coap_run_say(run, "%llu of %llu messages were refused",
+                            (unsigned long long)publisher->refused,
+                            (unsigned long long)publisher->sent);
+    }
+    tf_cli_coap_run_release(run);
+    return code;
+}
+
+int tf_cli_coap_publish(const struct tf_cli_coap_publish *publish, const char *url)
+{
+    struct publisher *publisher = calloc(1, sizeof(*publisher));
+    if (!publisher) {
+        fputs("trefoil pub: no memory\n", stderr);
+        return TF_EXIT_INTERNAL;
+    }
+    publisher->publish = publish;
+    publisher->run.command = "pub";
+    int code = prepare(publisher, url);
+    if (code < 0) {
+        code = run_publisher(publisher);
+    }
+    tf_cli_coap_target_release(&publisher->target);
+    free(publisher->memory);
+    free(publisher);
+    return code;
+}
