@@ -386,8 +386,21 @@ static void on_message(struct tf_shard *shard, const struct tf_mail *mail, unsig
                                 .value = result.taken,
                                 .reason = result.refused,
                                 .tag = mail->tag};
-        tf_shard_post(shard, from, &reply);
+        if (!tf_shard_post(shard, from, &reply)) {
+            shard->reply = reply; /* whoever waits for it would wait for ever */
+            shard->reply_to = from;
+            shard->reply_waits = true;
+        }
     }
+}
+
+/* Sends the reply that found no memory. False: there is still none. */
+static bool send_reply(struct tf_shard *shard)
+{
+    if (shard->reply_waits) {
+        shard->reply_waits = !tf_shard_post(shard, shard->reply_to, &shard->reply);
+    }
+    return !shard->reply_waits;
 }
 
 static void dispatch(struct tf_shard *shard, const struct tf_mail *mail, unsigned from)
@@ -424,11 +437,12 @@ void tf_shard_receive(struct tf_shard *shard)
     struct tf_mail mail;
     unsigned from;
     unsigned left = MAIL_BUDGET;
-    while (left && tf_mail_receive(shard->config.office, shard->config.number, &mail, &from)) {
+    while (left && send_reply(shard) &&
+           tf_mail_receive(shard->config.office, shard->config.number, &mail, &from)) {
         dispatch(shard, &mail, from);
         left--;
     }
-    shard->mail_left = left == 0;
+    shard->mail_left = left == 0 || shard->reply_waits;
     (void)tf_bind_work(shard);
     tf_access_work(shard);
 }

@@ -121,6 +121,9 @@ struct tf_shard {
     uint32_t *ids; /* scratch: identifiers of one delivery */
     size_t id_capacity;
     size_t queue_count;
+    struct tf_mail reply;  /* to a message, if `reply_waits`: it found no memory to wait in */
+    unsigned reply_to;     /* its shard */
+    bool reply_waits;      /* no mail is read before it has gone */
     bool mail_left;        /* the last turn did not get to the end of it */
     bool ending;           /* being released: tells other shards nothing any more */
     uint64_t queued_bytes; /* the sum over all queues */

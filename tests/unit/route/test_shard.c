@@ -292,6 +292,34 @@ static void test_ticket_owner_goes(void **state)
 }
 
 /* A queue that is full drops, and the ticket tells that nobody took it. */
+/* The reply to a message finds the ring full and no memory to wait in: it goes later. */
+static void test_reply_without_memory(void **state)
+{
+    (void)state;
+    struct fixture *f = start(2, 1);
+    struct tf_published result;
+    struct tf_bytes address = tf_bytes_str("a");
+    sink_bind(&f->sinks[1], "a", 1, false, 1);
+    rig_settle(&f->rig);
+    for (uint64_t i = 0; i < 3; i++) {
+        assert_int_equal(
+            rig_publish(&f->rig, 0, address, "x", 1, false, &f->waiter.owner, i, &result),
+            TF_AGAIN);
+    }
+    f->rig.memory.fail_on = true;
+    f->rig.memory.fail_at = f->rig.memory.calls + 1;
+    for (unsigned i = 0; i < 6; i++) {
+        tf_shard_receive(&f->rig.shards[1]);
+        (void)tf_shard_flush(&f->rig.shards[0]);
+    }
+    assert_int_equal(f->waiter.done, 0);
+    assert_true(tf_shard_busy(&f->rig.shards[1]));
+    f->rig.memory.fail_at = 0;
+    rig_settle(&f->rig);
+    assert_int_equal(f->waiter.done, 3);
+    stop(f);
+}
+
 static void test_full_queue(void **state)
 {
     (void)state;
@@ -394,6 +422,7 @@ int main(void)
         cmocka_unit_test(test_options),
         cmocka_unit_test(test_values_live_at_home),
         cmocka_unit_test(test_ticket_owner_goes),
+        cmocka_unit_test(test_reply_without_memory),
         cmocka_unit_test(test_full_queue),
         cmocka_unit_test(test_post),
         cmocka_unit_test(test_every_allocation_failed),
