@@ -252,7 +252,9 @@ struct tf_coap_response {
  * with Echo. `*ret_observer` (may be NULL) is the observer if the answer, a success, made the
  * client one; 0 if there was no room for it: then it got a plain answer.
  * *ret_borrowed (may be NULL when owner is 0): the body is lent until RETURNED.
- * TF_NOT_FOUND: the request has ended. TF_AGAIN: no room for output, or no exchange is free: try
+ * An answer of its own is a CON, but a NON while no exchange is free or its peer has left many
+ * without an acknowledgement.
+ * TF_NOT_FOUND: the request has ended. TF_AGAIN: no room for output, or no record for the peer: try
  * again after output was sent or a tick; never when answered before the next input.
  * TF_MISUSE: a body that needs an owner, options out of order or too long for a datagram.
  */

@@ -85,11 +85,12 @@ enum tf_coap_option_kind {
     TF_COAP_OPTION_STRING
 };
 
+/* Four bytes each, since every firmware has the table. */
 struct tf_coap_option_rule {
-    uint16_t number;
-    uint8_t kind; /* enum tf_coap_option_kind */
-    bool repeatable;
-    uint16_t min, max; /* bytes of the value */
+    unsigned number : 16;
+    unsigned kind : 2; /* enum tf_coap_option_kind */
+    unsigned repeatable : 1;
+    unsigned min : 2, max : 11; /* bytes of the value */
 };
 
 /* What is registered of an option; NULL: nothing. Static. */

@@ -292,6 +292,7 @@ struct tf_coap_server_body {
 
     uint64_t handle; /* of the request under way; 0: free */
     uint32_t length; /* of what has come */
+    bool absent;     /* If-None-Match came with the first block */
 };
 
 /*

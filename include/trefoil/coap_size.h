@@ -18,18 +18,18 @@
 #define TF_COAP_PATH_ROOM(path_size) (((path_size) + 7u) / 8u * 8u)
 
 /* The endpoint itself, without any of what follows. */
-#define TF_COAP_ENDPOINT_SIZE TF_COAP_SIZE_BY_POINTER(704u, 896u)
+#define TF_COAP_ENDPOINT_SIZE TF_COAP_SIZE_BY_POINTER(624u, 896u)
 
 /* One each of what the config counts in fields of these names. */
 #define TF_COAP_REQUEST_SIZE(path_size) \
-    (TF_COAP_SIZE_BY_POINTER(208u, 248u) + TF_COAP_PATH_ROOM(path_size))
+    (TF_COAP_SIZE_BY_POINTER(192u, 248u) + TF_COAP_PATH_ROOM(path_size))
 #define TF_COAP_PEER_SIZE(path_size) \
-    (TF_COAP_SIZE_BY_POINTER(112u, 144u) + TF_COAP_PATH_ROOM(path_size))
-#define TF_COAP_EXCHANGE_SIZE TF_COAP_SIZE_BY_POINTER(104u, 144u)
-#define TF_COAP_CALL_SIZE TF_COAP_SIZE_BY_POINTER(280u, 352u)
+    (TF_COAP_SIZE_BY_POINTER(104u, 144u) + TF_COAP_PATH_ROOM(path_size))
+#define TF_COAP_EXCHANGE_SIZE TF_COAP_SIZE_BY_POINTER(96u, 144u)
+#define TF_COAP_CALL_SIZE TF_COAP_SIZE_BY_POINTER(272u, 352u)
 #define TF_COAP_OBSERVER_SIZE TF_COAP_SIZE_BY_POINTER(112u, 152u)
-#define TF_COAP_TRANSFER_SIZE TF_COAP_SIZE_BY_POINTER(176u, 224u)
-#define TF_COAP_REPLY_SIZE TF_COAP_SIZE_BY_POINTER(80u, 96u)
+#define TF_COAP_TRANSFER_SIZE TF_COAP_SIZE_BY_POINTER(168u, 224u)
+#define TF_COAP_REPLY_SIZE TF_COAP_SIZE_BY_POINTER(72u, 96u)
 #define TF_COAP_BUFFER_SIZE 128u
 
 /* What the feature tf_coap_client takes besides; `datagram_max` as in the config, not 0. */

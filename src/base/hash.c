@@ -1,6 +1,6 @@
 /*
  * SipHash-1-3 (the 1-3 variant of Aumasson and Bernstein's SipHash-2-4: one round for each eight
- * bytes, three at the end), and the fixed hash of homes.
+ * bytes, three at the end), its half-width form for small processors, and the fixed hash of homes.
  */
 #include "base/hash.h"
 
@@ -77,6 +77,40 @@ uint64_t tf_hash(struct tf_bytes bytes, const struct tf_hash_key *key)
     sip_round(&s);
     sip_round(&s);
     return s.v0 ^ s.v1 ^ s.v2 ^ s.v3;
+}
+
+static uint32_t rotate32(uint32_t value, unsigned bits)
+{
+    return value << bits | value >> (32 - bits);
+}
+
+uint32_t tf_hash32(struct tf_bytes bytes, const struct tf_hash_key *key)
+{
+    uint32_t v0 = (uint32_t)key->k0, v1 = (uint32_t)(key->k0 >> 32);
+    uint32_t v2 = v0 ^ UINT32_C(0x6c796765), v3 = v1 ^ UINT32_C(0x74656462);
+    size_t words = bytes.length / 4 + 1, at = 0;
+    /* One loop for words and end: this one is to be small. */
+    for (size_t step = 0; step < words + 3; step++) {
+        uint32_t word = 0;
+        for (unsigned shift = 0; shift < 32 && at < bytes.length; shift += 8)
+            word |= (uint32_t)bytes.data[at++] << shift;
+        if (step == words - 1)
+            word |= (uint32_t)bytes.length << 24;
+        if (step == words)
+            v2 ^= 0xff;
+        v3 ^= word;
+        v0 += v1;
+        v2 += v3;
+        v1 = rotate32(v1, 5) ^ v0;
+        v3 = rotate32(v3, 8) ^ v2;
+        v0 = rotate32(v0, 16) + v3;
+        v2 += v1;
+        v1 = rotate32(v1, 13) ^ v2;
+        v3 = rotate32(v3, 7) ^ v0;
+        v2 = rotate32(v2, 16);
+        v0 ^= word;
+    }
+    return v1 ^ v3;
 }
 
 /*

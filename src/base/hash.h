@@ -21,6 +21,9 @@ struct tf_hash_key {
 /* SipHash-1-3 of `bytes`. Takes some 20 ns for the length of a topic. */
 uint64_t tf_hash(struct tf_bytes bytes, const struct tf_hash_key *key);
 
+/* HalfSipHash-1-3 of `bytes`, with k0 alone: for tables of a processor with words of 32 bits. */
+uint32_t tf_hash32(struct tf_bytes bytes, const struct tf_hash_key *key);
+
 /* A fixed 64-bit hash, the same on every machine and for ever: every bit depends on every byte. */
 uint64_t tf_hash_home(struct tf_bytes bytes);
 

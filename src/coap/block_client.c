@@ -86,23 +86,23 @@ static void sending_ends(struct tf_coap_call *call)
 }
 
 static enum tf_coap_verdict fail(struct tf_coap_endpoint *endpoint, struct tf_coap_call *call,
-                                 enum tf_err err, tf_time now)
+                                 enum tf_err err)
 {
-    tf_coap_call_fail(endpoint, call, err, now);
+    tf_coap_call_fail(endpoint, call, err);
     return TF_COAP_DONE;
 }
 
 static enum tf_coap_verdict send_from(struct tf_coap_endpoint *endpoint, struct tf_coap_call *call,
-                                      uint32_t offset, tf_time now)
+                                      uint32_t offset)
 {
     call->block.sent = offset;
-    tf_coap_call_send(endpoint, call, now);
+    tf_coap_call_send(endpoint, call);
     return TF_COAP_DONE;
 }
 
 /* An answer while the body is under way. GO_ON: it is the final one. */
 static enum tf_coap_verdict sending(struct tf_coap_endpoint *endpoint, struct tf_coap_call *call,
-                                    const struct tf_coap_inbound *in, tf_time now)
+                                    const struct tf_coap_inbound *in)
 {
     const struct tf_coap_block *block = &in->block1;
     uint32_t size = SIZE_OF(call->block.szx), next = call->block.sent + size;
@@ -111,20 +111,20 @@ static enum tf_coap_verdict sending(struct tf_coap_endpoint *endpoint, struct tf
 
     if (code == TF_COAP_TOO_LARGE && told && smaller) { /* RFC 7959 2.9.3 */
         call->block.szx = block->szx;
-        return send_from(endpoint, call, 0, now);
+        return send_from(endpoint, call, 0);
     }
     if (code == TF_COAP_INCOMPLETE && !call->block.sent_again) { /* 2.9.2 */
         call->block.sent_again = true;
-        return send_from(endpoint, call, 0, now);
+        return send_from(endpoint, call, 0);
     }
     if (tf_coap_class(code) != 2 || (code != TF_COAP_CONTINUE && next >= call->body_length))
         return TF_COAP_GO_ON;
     /* On with the next block, also if the server uses each by itself (2.3). */
     if (!told || block->number != call->block.sent / size || next >= call->body_length)
-        return fail(endpoint, call, TF_PROTOCOL, now);
+        return fail(endpoint, call, TF_PROTOCOL);
     if (smaller)
         call->block.szx = block->szx;
-    return send_from(endpoint, call, next, now);
+    return send_from(endpoint, call, next);
 }
 
 /* ---- what is fetched ---- */
@@ -138,29 +138,28 @@ static bool same_etag(const struct tf_coap_call *call, const struct tf_coap_inbo
 
 /* A child that got all, or will not get it; its parent is told nothing. */
 static enum tf_coap_verdict child_ends(struct tf_coap_endpoint *endpoint,
-                                       struct tf_coap_call *child, bool failed, tf_time now)
+                                       struct tf_coap_call *child, bool failed)
 {
     struct tf_coap_call *parent = child->block.parent;
 
     if (failed && parent->state == TF_COAP_CALL_IDLE)
-        tf_coap_timer_set(endpoint, &parent->timer, tf_time_add(now, RETRY));
-    tf_coap_call_free(endpoint, child, now);
+        tf_coap_timer_set(endpoint, &parent->timer, tf_time_add(endpoint->now, RETRY));
+    tf_coap_call_free(endpoint, child);
     return TF_COAP_DONE;
 }
 
 /* The body has changed, or its blocks do not fit together: it is fetched from the beginning. What
  * an unsafe method has answered cannot be asked for again. */
-static enum tf_coap_verdict restart(struct tf_coap_endpoint *endpoint, struct tf_coap_call *call,
-                                    tf_time now)
+static enum tf_coap_verdict restart(struct tf_coap_endpoint *endpoint, struct tf_coap_call *call)
 {
     bool again = call->method == TF_COAP_GET && call->block.restarts++ < RESTARTS;
 
     if (!again && call->block.parent)
-        return child_ends(endpoint, call, true, now);
+        return child_ends(endpoint, call, true);
     if (!again)
-        return fail(endpoint, call, call->method == TF_COAP_GET ? TF_LIMIT : TF_PROTOCOL, now);
+        return fail(endpoint, call, call->method == TF_COAP_GET ? TF_LIMIT : TF_PROTOCOL);
     call->block.received = 0;
-    tf_coap_call_send(endpoint, call, now);
+    tf_coap_call_send(endpoint, call);
     return TF_COAP_DONE;
 }
 
@@ -177,7 +176,7 @@ static void begin(struct tf_coap_call *call, const struct tf_coap_inbound *in)
 
 /* The rest of a notification, from where its first block ends. False: no call is free. */
 static bool fork_child(struct tf_coap_endpoint *endpoint, struct tf_coap_call *call,
-                       const struct tf_coap_inbound *in, tf_time now)
+                       const struct tf_coap_inbound *in)
 {
     struct tf_coap_call *child = tf_coap_call_fork(endpoint, call);
 
@@ -191,7 +190,7 @@ static bool fork_child(struct tf_coap_endpoint *endpoint, struct tf_coap_call *c
     child->block.received = (uint32_t)in->message.payload.length;
     begin(child, in);
     call->block.child = child;
-    tf_coap_call_send(endpoint, child, now);
+    tf_coap_call_send(endpoint, child);
     return true;
 }
 
@@ -199,20 +198,19 @@ static bool fork_child(struct tf_coap_endpoint *endpoint, struct tf_coap_call *c
 static enum tf_coap_verdict notification(struct tf_coap_endpoint *endpoint,
                                          struct tf_coap_call *call,
                                          const struct tf_coap_inbound *in,
-                                         struct tf_coap_event *event, tf_time now)
+                                         struct tf_coap_event *event)
 {
     if (call->block.child)
-        tf_coap_call_free(endpoint, call->block.child, now);
+        tf_coap_call_free(endpoint, call->block.child);
     event->more = (in->seen & TF_COAP_SEEN_BLOCK2) && in->block2.more;
-    if (event->more && !fork_child(endpoint, call, in, now))
-        tf_coap_timer_set(endpoint, &call->timer, tf_time_add(now, RETRY));
+    if (event->more && !fork_child(endpoint, call, in))
+        tf_coap_timer_set(endpoint, &call->timer, tf_time_add(endpoint->now, RETRY));
     return TF_COAP_GO_ON;
 }
 
 /* A block has come that was asked for, or the first of several: on with the next. */
 static enum tf_coap_verdict advance(struct tf_coap_endpoint *endpoint, struct tf_coap_call *call,
-                                    const struct tf_coap_inbound *in, struct tf_coap_event *event,
-                                    tf_time now)
+                                    const struct tf_coap_inbound *in, struct tf_coap_event *event)
 {
     struct tf_coap_call *parent = call->block.parent;
 
@@ -231,9 +229,9 @@ static enum tf_coap_verdict advance(struct tf_coap_endpoint *endpoint, struct tf
     if (event->more) {
         call->block.fetching = true;
         event->last = false;
-        tf_coap_call_send(endpoint, call, now);
+        tf_coap_call_send(endpoint, call);
     } else if (parent) {
-        (void)child_ends(endpoint, call, false, now);
+        (void)child_ends(endpoint, call, false);
     }
     return TF_COAP_GO_ON;
 }
@@ -241,7 +239,7 @@ static enum tf_coap_verdict advance(struct tf_coap_endpoint *endpoint, struct tf
 static enum tf_coap_verdict block_answer_came(struct tf_coap_endpoint *endpoint,
                                               struct tf_coap_call *call,
                                               const struct tf_coap_inbound *in,
-                                              struct tf_coap_event *event, tf_time now)
+                                              struct tf_coap_event *event)
 {
     const struct tf_coap_block *block = &in->block2, *block1 = &in->block1;
     size_t length = in->message.payload.length;
@@ -254,20 +252,20 @@ static enum tf_coap_verdict block_answer_came(struct tf_coap_endpoint *endpoint,
         call->block.sending = true; /* the server takes it in blocks only */
         call->peer->bodies++;
     }
-    if (call->block.sending && sending(endpoint, call, in, now) == TF_COAP_DONE)
+    if (call->block.sending && sending(endpoint, call, in) == TF_COAP_DONE)
         return TF_COAP_DONE;
     sending_ends(call);
     event->total = in->size2;
     /* No such block: the representation has become shorter, if it is not for ever. */
     if (in->message.code == TF_COAP_BAD_REQUEST && call->block.fetching && call->block.received &&
         call->method == TF_COAP_GET && call->block.restarts < RESTARTS)
-        return restart(endpoint, call, now);
+        return restart(endpoint, call);
     if (tf_coap_class(in->message.code) != 2 || !(in->seen & TF_COAP_SEEN_BLOCK2)) {
         /* An error, or a representation that has become short: nothing is left to be fetched. */
         if (call->block.parent)
-            return child_ends(endpoint, call, true, now);
+            return child_ends(endpoint, call, true);
         call->block.fetching = false;
-        return event->observe ? notification(endpoint, call, in, event, now) : TF_COAP_GO_ON;
+        return event->observe ? notification(endpoint, call, in, event) : TF_COAP_GO_ON;
     }
     bool fits = block->szx <= TF_COAP_BLOCK_SZX_MAX &&
                 (block->more ? length == size : length <= size) &&
@@ -275,40 +273,45 @@ static enum tf_coap_verdict block_answer_came(struct tf_coap_endpoint *endpoint,
     if (event->observe && (!fits || block->number))
         return TF_COAP_DONE; /* another notification will come */
     if (event->observe)
-        return notification(endpoint, call, in, event, now);
+        return notification(endpoint, call, in, event);
     if (!call->block.fetching && (!fits || block->number))
-        return fail(endpoint, call, TF_PROTOCOL, now);
+        return fail(endpoint, call, TF_PROTOCOL);
     if (!fits || block->number * (uint64_t)size != call->block.received ||
         (call->block.received && (!same_etag(call, in) || in->message.code != call->block.code)))
-        return restart(endpoint, call, now);
-    return advance(endpoint, call, in, event, now);
+        return restart(endpoint, call);
+    return advance(endpoint, call, in, event);
 }
 
 /* ---- the end ---- */
 
 static enum tf_coap_verdict block_lost(struct tf_coap_endpoint *endpoint, struct tf_coap_call *call,
-                                       enum tf_err err, tf_time now)
+                                       enum tf_err err)
 {
     (void)err;
-    return call->block.parent ? child_ends(endpoint, call, true, now) : TF_COAP_GO_ON;
+    return call->block.parent ? child_ends(endpoint, call, true) : TF_COAP_GO_ON;
 }
 
-static void block_call_ended(struct tf_coap_endpoint *endpoint, struct tf_coap_call *call,
-                             tf_time now)
+/* A child ends with its parent. */
+static struct tf_coap_call *block_call_ended(struct tf_coap_call *call)
 {
+    struct tf_coap_call *child = call->block.child;
+
     sending_ends(call);
     if (call->block.parent)
         call->block.parent->block.child = NULL;
-    call->block.parent = NULL;
-    if (call->block.child)
-        tf_coap_call_free(endpoint, call->block.child, now);
+    if (child)
+        child->block.parent = NULL;
+    call->block.parent = call->block.child = NULL;
+    return child;
 }
 
-const struct tf_coap_feature tf_coap_block_client = {
-    .extension = &tf_coap_extension,
+static const struct tf_coap_call_hooks call_hooks = {
     .answer_came = block_answer_came,
     .compose = block_compose,
     .called = block_called,
     .lost = block_lost,
     .call_ended = block_call_ended,
 };
+
+const struct tf_coap_feature tf_coap_block_client = {.extension = &tf_coap_extension,
+                                                     .calls = &call_hooks};

@@ -24,35 +24,41 @@
 #include "coap/transfer.h"
 
 #define BODY_TIMEOUT_MS 247000u            /* EXCHANGE_LIFETIME of the standard (RFC 7252 4.8.2) */
-#define IDLE_AFTER (8 * TF_SECOND)         /* a body without a block for so long may give way */
+#define IDLE_AFTER_MS 8000u                /* a body without a block for so long may give way */
 #define SIZE_OF(szx) ((size_t)16 << (szx)) /* RFC 7959 2.2 */
 
 /* ---- keys ---- */
 
-/* A step of FNV-1a. No secret is needed: keys are compared for one peer only. */
-static uint64_t key_add(uint64_t key, uint32_t value)
+/* FNV-1a, in as many bits as there are. No secret is needed: keys are compared for one peer only.
+ */
+#define KEY_START ((tf_coap_hash_value)UINT64_C(0xCBF29CE484222325))
+#define KEY_PRIME \
+    ((tf_coap_hash_value)(sizeof(tf_coap_hash_value) > 4 ? UINT64_C(0x100000001B3) : 0x01000193))
+
+static tf_coap_hash_value key_add(tf_coap_hash_value key, uint32_t value)
 {
-    return (key ^ value) * UINT64_C(0x100000001B3);
+    return (key ^ value) * KEY_PRIME;
 }
 
 /*
  * True for an option that may differ between the messages of one operation: the transfer's own,
  * what is not part of the cache key (RFC 7959 2.5; Size1, Size2 and Echo are such by their
- * numbers), and Content-Format, which describes a payload that the later requests do not have.
+ * numbers), Content-Format, which describes a payload that the later requests do not have, and
+ * If-None-Match, which goes with the first block only (2.10).
  */
 static bool is_apart(uint16_t number)
 {
-    return number == TF_COAP_OBSERVE || number == TF_COAP_CONTENT_FORMAT ||
-           number == TF_COAP_BLOCK1 || number == TF_COAP_BLOCK2 ||
-           tf_coap_option_no_cache_key(number);
+    return number == TF_COAP_IF_NONE_MATCH || number == TF_COAP_OBSERVE ||
+           number == TF_COAP_CONTENT_FORMAT || number == TF_COAP_BLOCK1 ||
+           number == TF_COAP_BLOCK2 || tf_coap_option_no_cache_key(number);
 }
 
 /* What the messages of one operation have in common: method and options. Request-Tag is among
  * them, so operations of different tags are apart (RFC 9175 3.3). */
-static uint64_t key_of(const struct tf_coap_message *message)
+static tf_coap_hash_value key_of(const struct tf_coap_message *message)
 {
     struct tf_coap_cursor cursor = tf_coap_options(message->options);
-    uint64_t key = key_add(UINT64_C(0xCBF29CE484222325), message->code);
+    tf_coap_hash_value key = key_add(KEY_START, message->code);
     struct tf_coap_option option;
 
     while (tf_coap_option_next(&cursor, &option)) {
@@ -65,17 +71,17 @@ static uint64_t key_of(const struct tf_coap_message *message)
     return key;
 }
 
-static uint32_t bucket_of(const struct tf_coap_peer *peer, uint64_t key)
+static uint32_t bucket_of(const struct tf_coap_peer *peer, tf_coap_hash_value key)
 {
-    return (uint32_t)(key >> 32) ^ (uint32_t)key ^ (uint32_t)peer->path_hash;
+    return (uint32_t)((uint64_t)key >> 32) ^ (uint32_t)key ^ (uint32_t)peer->path_hash;
 }
 
 /* ---- transfers ---- */
 
 /* The peer's transfer of this key: an answer, or a request's body. */
 static struct tf_coap_transfer *transfer_find(const struct tf_coap_endpoint *endpoint,
-                                              const struct tf_coap_peer *peer, uint64_t key,
-                                              bool answer)
+                                              const struct tf_coap_peer *peer,
+                                              tf_coap_hash_value key, bool answer)
 {
     struct tf_coap_transfer *transfer;
 
@@ -101,9 +107,7 @@ static void transfer_touch(struct tf_coap_endpoint *endpoint, struct tf_coap_tra
     else
         endpoint->transfer_oldest = transfer;
     endpoint->transfer_newest = transfer;
-    tf_coap_timer_set(
-        endpoint, &transfer->timer,
-        tf_time_add(endpoint->now, (timeout_ms ? timeout_ms : BODY_TIMEOUT_MS) * TF_MILLISECOND));
+    tf_coap_timer_in(endpoint, &transfer->timer, timeout_ms ? timeout_ms : BODY_TIMEOUT_MS);
 }
 
 /* Out of the list by last use. */
@@ -172,15 +176,14 @@ static void body_cancel(struct tf_coap_endpoint *endpoint, struct tf_coap_transf
 }
 
 /* Its time is over. */
-static bool transfer_expired(struct tf_coap_endpoint *endpoint, struct tf_coap_timer *timer,
-                             tf_time now)
+static bool transfer_expired(struct tf_coap_endpoint *endpoint, struct tf_coap_timer *timer)
 {
     struct tf_coap_transfer *transfer = tf_container_of(timer, struct tf_coap_transfer, timer);
 
     if (transfer->kind != TF_COAP_TRANSFER_ANSWER)
         body_cancel(endpoint, transfer);
     else if (transfer->returned) /* another owner's event still waits in it */
-        tf_coap_timer_set(endpoint, timer, tf_time_add(now, TF_SECOND));
+        tf_coap_timer_in(endpoint, timer, 1000);
     else
         transfer_close(endpoint, transfer);
     return true;
@@ -193,7 +196,7 @@ static bool gives_way(const struct tf_coap_endpoint *endpoint,
 {
     return transfer->kind == TF_COAP_TRANSFER_ANSWER
                ? !transfer->returned
-               : endpoint->now >= tf_time_add(transfer->used_at, IDLE_AFTER);
+               : endpoint->now >= tf_coap_later(transfer->used_at, IDLE_AFTER_MS);
 }
 
 /* True if transfer_new would find one. */
@@ -209,7 +212,7 @@ static bool transfer_room(const struct tf_coap_endpoint *endpoint)
  * not NULL, is an answer to be taken over. */
 static struct tf_coap_transfer *transfer_new(struct tf_coap_endpoint *endpoint,
                                              enum tf_coap_transfer_kind kind,
-                                             struct tf_coap_peer *peer, uint64_t key,
+                                             struct tf_coap_peer *peer, tf_coap_hash_value key,
                                              struct tf_coap_transfer *instead)
 {
     struct tf_coap_transfer *transfer = instead;
@@ -252,7 +255,7 @@ static struct tf_coap_peer *peer_of(struct tf_coap_endpoint *endpoint,
 static enum tf_coap_verdict refuse(struct tf_coap_endpoint *endpoint,
                                    struct tf_coap_request_slot *request, uint8_t code)
 {
-    tf_coap_refuse(endpoint, request, code, NULL, endpoint->now);
+    tf_coap_refuse(endpoint, request, code, NULL);
     return TF_COAP_DONE;
 }
 
@@ -260,10 +263,11 @@ static enum tf_coap_verdict refuse(struct tf_coap_endpoint *endpoint,
 static enum tf_coap_verdict refuse_size(struct tf_coap_endpoint *endpoint,
                                         struct tf_coap_request_slot *request)
 {
-    struct tf_coap_outgoing out = {.extra_count = 0};
+    struct tf_coap_outgoing out;
 
+    tf_coap_outgoing_start(&out, TF_COAP_TOO_LARGE);
     tf_coap_extra_uint(&out, TF_COAP_SIZE1, endpoint->config->body_max);
-    tf_coap_reply(endpoint, request, TF_COAP_TOO_LARGE, &out, endpoint->now);
+    tf_coap_reply(endpoint, request, &out);
     return TF_COAP_DONE;
 }
 
@@ -280,23 +284,20 @@ static bool too_long(const struct tf_coap_endpoint *endpoint, const struct tf_co
 static void send_continue(struct tf_coap_endpoint *endpoint, struct tf_coap_request_slot *request)
 {
     const struct tf_coap_block *block = &request->block1;
-    struct tf_coap_outgoing out = {.extra_count = 0};
+    struct tf_coap_outgoing out;
     uint8_t szx = block->szx;
 
     if (!block->number && szx > endpoint->config->block_szx)
         szx = endpoint->config->block_szx;
+    tf_coap_outgoing_start(&out, TF_COAP_CONTINUE);
     tf_coap_extra_block(&out, TF_COAP_BLOCK1, block->number, true, szx);
-    tf_coap_reply(endpoint, request, TF_COAP_CONTINUE, &out, endpoint->now);
+    tf_coap_reply(endpoint, request, &out);
 }
 
 /* What a block says of the whole body's format; UINT32_MAX: nothing. */
 static uint32_t format_of(const struct tf_coap_inbound *in)
 {
-    struct tf_bytes value;
-
-    return tf_coap_option_find(in->message.options, TF_COAP_CONTENT_FORMAT, &value)
-               ? tf_coap_uint(value)
-               : UINT32_MAX;
+    return in->seen & TF_COAP_SEEN_CONTENT_FORMAT ? in->content_format : UINT32_MAX;
 }
 
 /* The first block of several: a new request, whose event the core gives. */
@@ -345,7 +346,7 @@ static enum tf_coap_verdict body_go_on(struct tf_coap_endpoint *endpoint,
         transfer_free(endpoint, transfer);
     }
     open->body_open = event->more;
-    tf_coap_event_set(endpoint, event);
+    endpoint->has_current = true;
     return TF_COAP_DONE;
 }
 
@@ -357,40 +358,40 @@ static enum tf_coap_verdict body_block(struct tf_coap_endpoint *endpoint,
 {
     const struct tf_coap_block *block = &in->block1;
     size_t length = in->message.payload.length, size = SIZE_OF(block->szx);
-    size_t offset = block->number * size;
+    size_t offset = block->number * size, wanted = 0;
     bool fits = block->more ? length == size : length <= size;
     struct tf_coap_transfer *transfer =
         transfer_find(endpoint, peer_of(endpoint, request), request->block_key, false);
 
-    if (transfer && block->number && transfer->kind == TF_COAP_TRANSFER_BODY)
-        fits &= format_of(in) == transfer->format; /* 2.3: blocks of another body do not fit */
-    if (transfer && block->number && transfer->kind == TF_COAP_TRANSFER_REFUSED) {
-        uint8_t code = transfer->code;
-        transfer_free(endpoint, transfer);
-        return refuse(endpoint, request, code);
-    }
-    if (transfer && block->number && block->more && fits && offset + size <= transfer->offset) {
-        send_continue(endpoint, request); /* it came already: its 2.31 was lost */
-        return TF_COAP_DONE;
-    }
-    if (!fits || (block->number && (!transfer || offset != transfer->offset))) {
-        if (transfer)
-            body_cancel(endpoint, transfer);
-        return refuse(endpoint, request, TF_COAP_INCOMPLETE); /* RFC 7959 2.9.2 */
-    }
     if (transfer && !block->number) { /* it begins anew (2.5) */
         body_cancel(endpoint, transfer);
         transfer = NULL;
     }
-    if (too_long(endpoint, in, offset + length)) {
-        if (transfer)
-            body_cancel(endpoint, transfer);
-        return refuse_size(endpoint, request);
+    if (transfer && transfer->kind == TF_COAP_TRANSFER_REFUSED) {
+        uint8_t code = transfer->code;
+        transfer_free(endpoint, transfer);
+        return refuse(endpoint, request, code);
     }
+    if (transfer) {
+        wanted = transfer->offset;
+        fits &= format_of(in) == transfer->format; /* 2.3: blocks of another body do not fit */
+        if (block->more && fits && offset + size <= wanted) {
+            send_continue(endpoint, request); /* it came already: its 2.31 was lost */
+            return TF_COAP_DONE;
+        }
+    }
+    fits &= offset == wanted;
     event->total = in->size1;
+    if (fits && !too_long(endpoint, in, offset + length)) {
+        if (transfer)
+            return body_go_on(endpoint, request, transfer, in, event);
+        return block->more ? body_begin(endpoint, request, in, event) : TF_COAP_GO_ON;
+    }
     if (transfer)
-        return body_go_on(endpoint, request, transfer, in, event);
-    return block->more ? body_begin(endpoint, request, in, event) : TF_COAP_GO_ON;
+        body_cancel(endpoint, transfer);
+    if (fits)
+        return refuse_size(endpoint, request);
+    return refuse(endpoint, request, TF_COAP_INCOMPLETE); /* RFC 7959 2.9.2 */
 }
 
 /*
@@ -427,26 +428,24 @@ static enum tf_coap_verdict answer_more(struct tf_coap_endpoint *endpoint,
         return refuse(endpoint, request, TF_COAP_BAD_REQUEST);
     if (endpoint->config->features.echo_server && !transfer->peer->proved && !trusted)
         szx = TF_MIN(szx, TF_COAP_SZX_UNPROVED);
-    struct tf_coap_outgoing out = {
-        .code = transfer->code,
-        .encoded_options = tf_bytes_of(transfer->options, transfer->options_length),
-        .body = transfer->body,
-        .body_count = transfer->body_count,
-        .length = transfer->body_length,
-    };
+    struct tf_coap_outgoing out;
+    tf_coap_outgoing_start(&out, transfer->code);
+    out.encoded_options = tf_bytes_of(transfer->options, transfer->options_length);
+    out.body = transfer->body;
+    out.body_count = transfer->body_count;
+    out.length = transfer->body_length;
     cut(&out, request, at, szx);
     transfer_untouch(endpoint, transfer);
     transfer_touch(endpoint, transfer);
-    tf_coap_reply_with(endpoint, request, &out, endpoint->now);
+    tf_coap_reply(endpoint, request, &out);
     return TF_COAP_DONE;
 }
 
 static enum tf_coap_verdict block_request(struct tf_coap_endpoint *endpoint,
                                           struct tf_coap_request_slot *request,
                                           const struct tf_coap_inbound *in,
-                                          struct tf_coap_event *event, tf_time now)
+                                          struct tf_coap_event *event)
 {
-    (void)now;
     if (request->flags & TF_DATAGRAM_MULTICAST) /* RFC 7959 2.8: no bodies by multicast */
         return in->seen & TF_COAP_SEEN_BLOCK1 ? TF_COAP_DONE : TF_COAP_GO_ON;
     if (request->method == TF_COAP_GET && !(in->seen & TF_COAP_SEEN_BLOCK1))
@@ -462,18 +461,9 @@ static enum tf_coap_verdict block_request(struct tf_coap_endpoint *endpoint,
     return TF_COAP_GO_ON;
 }
 
-static void block_opened(struct tf_coap_endpoint *endpoint, struct tf_coap_request_slot *request,
-                         tf_time now)
-{
-    (void)endpoint, (void)now;
-    if (request->transfer)
-        request->transfer->request = request;
-}
-
 static enum tf_coap_verdict block_settle(struct tf_coap_endpoint *endpoint,
-                                         struct tf_coap_request_slot *request, tf_time now)
+                                         struct tf_coap_request_slot *request)
 {
-    (void)now;
     if (!request->body_open)
         return TF_COAP_GO_ON;
     send_continue(endpoint, request);
@@ -487,19 +477,6 @@ static void block_ended(struct tf_coap_endpoint *endpoint, struct tf_coap_reques
 }
 
 /* ---- answers ---- */
-
-/* Makes an answer one of the machine's own. */
-static enum tf_err replace(struct tf_coap_outgoing *out, uint8_t code)
-{
-    out->code = code;
-    out->options = NULL;
-    out->option_count = 0;
-    out->encoded_options = tf_bytes_of(NULL, 0);
-    out->extra_count = 0;
-    out->body = NULL;
-    out->body_count = out->length = 0;
-    return TF_OK;
-}
 
 /* True if there is, or can be made, room to keep a long answer for follow-ups. */
 static bool answer_room(struct tf_coap_endpoint *endpoint,
@@ -522,13 +499,12 @@ static bool answer_room(struct tf_coap_endpoint *endpoint,
 static enum tf_err block_answer(struct tf_coap_endpoint *endpoint,
                                 struct tf_coap_request_slot *request,
                                 const struct tf_coap_response *response,
-                                struct tf_coap_outgoing *out, tf_time now)
+                                struct tf_coap_outgoing *out)
 {
     bool wish = (request->seen & TF_COAP_SEEN_BLOCK2) != 0;
     uint8_t szx = endpoint->config->block_szx;
     size_t at = 0;
 
-    (void)now;
     if (request->body_open) {
         if (endpoint->fresh != request) /* between two blocks: the next one hears of it */
             out->code = TF_COAP_EMPTY;
@@ -544,16 +520,20 @@ static enum tf_err block_answer(struct tf_coap_endpoint *endpoint,
             at = request->block2.number * SIZE_OF(request->block2.szx);
     }
     if (!out->length && out->code != TF_COAP_CONTENT)
-        return TF_OK; /* nothing to be cut */
-    if (at && at >= out->length)
-        return replace(out, TF_COAP_BAD_REQUEST); /* there is no such block */
+        return TF_OK;              /* nothing to be cut */
+    if (at && at >= out->length) { /* there is no such block */
+        tf_coap_outgoing_start(out, TF_COAP_BAD_REQUEST);
+        return TF_OK;
+    }
     if (out->length <= SIZE_OF(szx) && !wish)
         return TF_OK;
     if (out->length > SIZE_OF(szx) && request->method != TF_COAP_GET) {
         if (!response->owner)
             return TF_MISUSE;
-        if (!answer_room(endpoint, request))
-            return replace(out, TF_COAP_UNAVAILABLE);
+        if (!answer_room(endpoint, request)) {
+            tf_coap_outgoing_start(out, TF_COAP_UNAVAILABLE);
+            return TF_OK;
+        }
     }
     cut(out, request, at, szx);
     return TF_OK;
@@ -562,31 +542,27 @@ static enum tf_err block_answer(struct tf_coap_endpoint *endpoint,
 /* Keeps the options that describe the representation, for each block of it (RFC 7959 2.4). */
 static void keep_options(struct tf_coap_transfer *transfer, const struct tf_coap_outgoing *out)
 {
-    struct tf_coap_encoder encoder;
-    size_t head = TF_COAP_HEADER;
-    uint8_t buffer[TF_COAP_HEADER + sizeof transfer->options];
+    struct tf_coap_encoder encoder = {
+        .out = tf_writer_of(transfer->options, sizeof transfer->options)};
 
-    tf_coap_encode(&encoder, buffer, sizeof buffer, TF_COAP_CON, 0, 0, tf_bytes_of(NULL, 0));
     for (size_t i = 0; i < out->option_count; i++) {
         const struct tf_coap_option *option = &out->options[i];
         if (option->number == TF_COAP_ETAG || option->number == TF_COAP_CONTENT_FORMAT ||
             option->number == TF_COAP_MAX_AGE_OPTION)
             tf_coap_encode_option(&encoder, option->number, option->value);
     }
-    struct tf_bytes encoded = tf_coap_encoded(&encoder);
-    transfer->options_length = encoded.length ? (uint8_t)(encoded.length - head) : 0;
-    if (transfer->options_length)
-        memcpy(transfer->options, encoded.data + head, transfer->options_length);
+    transfer->options_length = encoder.out.failed ? 0 : (uint8_t)tf_writer_length(&encoder.out);
 }
 
 static void block_answered(struct tf_coap_endpoint *endpoint, struct tf_coap_request_slot *request,
                            const struct tf_coap_response *response,
                            const struct tf_coap_outgoing *out, uint64_t *ret_observer,
-                           bool *ret_borrowed, tf_time now)
+                           bool *ret_borrowed)
 {
     struct tf_coap_transfer *transfer = request->transfer;
+    size_t whole = tf_coap_body_length(out->body, out->body_count);
 
-    (void)ret_observer, (void)now;
+    (void)ret_observer;
     if (request->body_open) {
         if (transfer && out->code == TF_COAP_EMPTY) {
             transfer->kind = TF_COAP_TRANSFER_REFUSED;
@@ -598,7 +574,7 @@ static void block_answered(struct tf_coap_endpoint *endpoint, struct tf_coap_req
     }
     if (request->method == TF_COAP_GET || !response->owner || !out->length ||
         !tf_coap_has_extra(out, TF_COAP_BLOCK2) || /* echo_server has made it another answer */
-        out->offset + out->length >= tf_coap_body_length(out->body, out->body_count))
+        out->offset + out->length >= whole)
         return;
     struct tf_coap_peer *peer = peer_of(endpoint, request);
     if (!peer)
@@ -611,7 +587,7 @@ static void block_answered(struct tf_coap_endpoint *endpoint, struct tf_coap_req
     transfer->code = out->code;
     transfer->body = response->body;
     transfer->body_count = response->body_count;
-    transfer->body_length = tf_coap_body_length(response->body, response->body_count);
+    transfer->body_length = whole;
     keep_options(transfer, out);
     *ret_borrowed = true;
 }
@@ -619,7 +595,6 @@ static void block_answered(struct tf_coap_endpoint *endpoint, struct tf_coap_req
 const struct tf_coap_feature tf_coap_block_server = {
     .extension = &tf_coap_extension,
     .request = block_request,
-    .opened = block_opened,
     .settle = block_settle,
     .answer = block_answer,
     .answered = block_answered,

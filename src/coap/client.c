@@ -63,28 +63,34 @@ static void count(struct tf_coap_call *call, bool counted)
         call->peer->outstanding--;
 }
 
-/* Lets the queue of a peer go on. */
-static void pump(struct tf_coap_endpoint *endpoint, struct tf_coap_peer *peer, tf_time now)
+/* Lets the queue of a peer go on. Each step takes a call out, and none puts one in. */
+static void pump(struct tf_coap_endpoint *endpoint, struct tf_coap_peer *peer)
 {
     while (peer->queue_first && !enough(endpoint, peer)) {
         struct tf_coap_call *call = peer->queue_first;
         unqueue(call);
         count(call, true);
-        (void)tf_coap_call_transmit(endpoint, call, now);
+        (void)tf_coap_call_transmit(endpoint, call);
     }
 }
 
 /* ---- the end ---- */
 
-/* Gives back all that a call has, but its slot and its peer. */
-static void release(struct tf_coap_endpoint *endpoint, struct tf_coap_call *call, tf_time now)
+/* Frees the slot of a call that was released. */
+static void forget(struct tf_coap_endpoint *endpoint, struct tf_coap_call *call)
 {
-    const struct tf_coap_features *use = &endpoint->config->features;
+    tf_coap_peer_unref(call->peer);
+    tf_coap_pool_free(&endpoint->calls, call);
+}
 
-    if (use->block_client && use->block_client->call_ended)
-        use->block_client->call_ended(endpoint, call, now);
-    if (use->observe_client && use->observe_client->call_ended)
-        use->observe_client->call_ended(endpoint, call, now);
+/* Gives back all that one call has, but its slot and its peer. The call that ends with it, or NULL.
+ */
+static struct tf_coap_call *release_one(struct tf_coap_endpoint *endpoint,
+                                        struct tf_coap_call *call)
+{
+    const struct tf_coap_feature *block = endpoint->config->features.block_client;
+    struct tf_coap_call *with = block ? block->calls->call_ended(call) : NULL;
+
     if (call->exchange)
         tf_coap_exchange_free(endpoint, call->exchange);
     call->exchange = NULL;
@@ -95,21 +101,31 @@ static void release(struct tf_coap_endpoint *endpoint, struct tf_coap_call *call
     unqueue(call);
     count(call, false);
     tf_coap_pool_unlink(&endpoint->calls, call);
+    return with;
 }
 
-/* Frees the slot of a call that was released. */
-static void forget(struct tf_coap_endpoint *endpoint, struct tf_coap_call *call)
+/*
+ * The same, and frees all that end with the call. They are of the same peer, whose queue the caller
+ * pumps: nothing is sent from here, so no call ends while another one does. Each step frees a call,
+ * so there are fewer steps than calls.
+ */
+static void release(struct tf_coap_endpoint *endpoint, struct tf_coap_call *call)
 {
-    tf_coap_peer_unref(call->peer);
-    tf_coap_pool_free(&endpoint->calls, call);
+    struct tf_coap_call *with = release_one(endpoint, call);
+
+    while (with) {
+        struct tf_coap_call *next = release_one(endpoint, with);
+        forget(endpoint, with);
+        with = next;
+    }
 }
 
-void tf_coap_call_free(struct tf_coap_endpoint *endpoint, struct tf_coap_call *call, tf_time now)
+void tf_coap_call_free(struct tf_coap_endpoint *endpoint, struct tf_coap_call *call)
 {
     struct tf_coap_peer *peer = call->peer;
 
-    release(endpoint, call, now);
-    pump(endpoint, peer, now);
+    release(endpoint, call);
+    pump(endpoint, peer);
     forget(endpoint, call);
 }
 
@@ -147,27 +163,37 @@ static bool fill_again(struct tf_coap_endpoint *endpoint, struct tf_coap_notice 
     return true;
 }
 
-/* Ends a call with an event; others behind it have to be let go by the caller. */
-static void finish(struct tf_coap_endpoint *endpoint, struct tf_coap_call *call, enum tf_err err,
-                   tf_time now)
+/* The end of a call that the application never knew: there is nothing to tell. */
+static bool fill_nothing(struct tf_coap_endpoint *endpoint, struct tf_coap_notice *notice,
+                         struct tf_coap_event *ret)
 {
-    release(endpoint, call, now);
+    (void)ret;
+    forget(endpoint, tf_container_of(notice, struct tf_coap_call, notice));
+    return false;
+}
+
+/* Ends a call with an event; others behind it have to be let go by the caller. */
+static void finish(struct tf_coap_endpoint *endpoint, struct tf_coap_call *call, enum tf_err err)
+{
+    bool known = !call->block.parent;
+
+    release(endpoint, call);
     call->state = TF_COAP_CALL_ENDED;
     call->err = (int8_t)err;
-    call->round_trip_us = (uint32_t)(now - call->first_sent);
-    tf_coap_notify_later(endpoint, &call->notice, fill_ended);
+    call->round_trip_us = (uint32_t)(endpoint->now - call->first_sent);
+    tf_coap_notify_later(endpoint, &call->notice, known ? fill_ended : fill_nothing);
 }
 
 void tf_coap_call_fail(struct tf_coap_endpoint *endpoint, struct tf_coap_call *call,
-                       enum tf_err err, tf_time now)
+                       enum tf_err err)
 {
     struct tf_coap_peer *peer = call->peer;
 
-    finish(endpoint, call, err, now);
-    pump(endpoint, peer, now);
+    finish(endpoint, call, err);
+    pump(endpoint, peer);
 }
 
-void tf_coap_call_idle(struct tf_coap_endpoint *endpoint, struct tf_coap_call *call, tf_time now)
+void tf_coap_call_idle(struct tf_coap_endpoint *endpoint, struct tf_coap_call *call)
 {
     if (call->exchange)
         tf_coap_exchange_free(endpoint, call->exchange);
@@ -176,35 +202,34 @@ void tf_coap_call_idle(struct tf_coap_endpoint *endpoint, struct tf_coap_call *c
     unqueue(call);
     call->state = TF_COAP_CALL_IDLE;
     count(call, false);
-    pump(endpoint, call->peer, now);
+    pump(endpoint, call->peer);
 }
 
 /* Asks the features whether a loss is to be borne; else the call has failed. */
-static void lose(struct tf_coap_endpoint *endpoint, struct tf_coap_call *call, enum tf_err err,
-                 tf_time now)
+static void lose(struct tf_coap_endpoint *endpoint, struct tf_coap_call *call, enum tf_err err)
 {
     const struct tf_coap_features *use = &endpoint->config->features;
     const struct tf_coap_feature *hooks[] = {use->observe_client, use->block_client};
 
     for (size_t i = 0; i < TF_COUNT(hooks); i++) {
-        if (hooks[i] && hooks[i]->lost && hooks[i]->lost(endpoint, call, err, now) == TF_COAP_DONE)
+        if (hooks[i] && hooks[i]->calls->lost(endpoint, call, err) == TF_COAP_DONE)
             return;
     }
-    tf_coap_call_fail(endpoint, call, err, now);
+    tf_coap_call_fail(endpoint, call, err);
 }
 
 /* ---- sending ---- */
 
-static bool on_timer(struct tf_coap_endpoint *endpoint, struct tf_coap_timer *timer, tf_time now)
+static bool on_timer(struct tf_coap_endpoint *endpoint, struct tf_coap_timer *timer)
 {
     struct tf_coap_call *call = tf_container_of(timer, struct tf_coap_call, timer);
 
     if (call->state == TF_COAP_CALL_QUEUED) {
         if (!tf_coap_room(endpoint, false))
             return false;
-        enum tf_err err = tf_coap_call_transmit(endpoint, call, now);
+        enum tf_err err = tf_coap_call_transmit(endpoint, call);
         if (err == TF_MISUSE)
-            pump(endpoint, call->peer, now);
+            pump(endpoint, call->peer);
         return true;
     }
     tf_coap_timer_stop(endpoint, timer);
@@ -212,12 +237,12 @@ static bool on_timer(struct tf_coap_endpoint *endpoint, struct tf_coap_timer *ti
         endpoint->counters.timeouts++;
         call->peer->heard = false;
     }
-    lose(endpoint, call, TF_AGAIN, now);
+    lose(endpoint, call, TF_AGAIN);
     return true;
 }
 
 static void on_done(struct tf_coap_endpoint *endpoint, struct tf_coap_exchange *exchange,
-                    enum tf_coap_outcome outcome, tf_time now)
+                    enum tf_coap_outcome outcome)
 {
     struct tf_coap_call *call = exchange->owner;
 
@@ -226,13 +251,13 @@ static void on_done(struct tf_coap_endpoint *endpoint, struct tf_coap_exchange *
     if (call->ping && outcome != TF_COAP_TIMED_OUT) {
         struct tf_coap_peer *peer = call->peer;
         peer->heard = true;
-        finish(endpoint, call, TF_OK, now);
-        pump(endpoint, peer, now);
+        finish(endpoint, call, TF_OK);
+        pump(endpoint, peer);
     } else if (outcome == TF_COAP_RESET) {
-        lose(endpoint, call, TF_CLOSED, now);
+        lose(endpoint, call, TF_CLOSED);
     } else if (outcome == TF_COAP_TIMED_OUT) {
         call->peer->heard = false;
-        lose(endpoint, call, TF_AGAIN, now);
+        lose(endpoint, call, TF_AGAIN);
     }
 }
 
@@ -271,21 +296,20 @@ static void compose(struct tf_coap_endpoint *endpoint, struct tf_coap_call *call
         out->body_count = 1;
     }
     out->length = call->body_length;
-    if (use->observe_client && use->observe_client->compose)
-        use->observe_client->compose(endpoint, call, out);
-    if (use->block_client && use->block_client->compose)
-        use->block_client->compose(endpoint, call, out);
+    if (use->observe_client)
+        use->observe_client->calls->compose(endpoint, call, out);
+    if (use->block_client)
+        use->block_client->calls->compose(endpoint, call, out);
     if (call->echo_length)
         tf_coap_extra(out, TF_COAP_ECHO, tf_bytes_of(call->echo, call->echo_length));
 }
 
 /* RFC 7252 4.7: how long nothing more may go to a peer that does not answer. */
-static void charge(struct tf_coap_endpoint *endpoint, struct tf_coap_peer *peer, size_t bytes,
-                   tf_time now)
+static void charge(struct tf_coap_endpoint *endpoint, struct tf_coap_peer *peer, size_t bytes)
 {
     uint32_t rate = endpoint->config->probing_rate ? endpoint->config->probing_rate : 1;
 
-    peer->probe_at = tf_time_add(now, (uint32_t)bytes * 1000u / rate * TF_MILLISECOND);
+    peer->probe_at = tf_time_add(endpoint->now, (uint32_t)bytes * 1000u / rate * TF_MILLISECOND);
 }
 
 /* True if a message that somebody may still answer has this id. */
@@ -315,14 +339,14 @@ static uint16_t group_id(struct tf_coap_endpoint *endpoint, struct tf_coap_peer 
 }
 
 static enum tf_err write_call(struct tf_coap_endpoint *endpoint, struct tf_coap_call *call,
-                              struct tf_coap_outgoing *out, tf_time now)
+                              struct tf_coap_outgoing *out)
 {
     struct tf_bytes written;
     enum tf_err err;
 
     if (!call->non) {
         err = tf_coap_exchange_start_with(endpoint, call->peer, out, false, &call->transmission,
-                                          &call->exchange, now);
+                                          &call->exchange);
         if (err)
             return err;
         call->exchange->owner = call;
@@ -336,7 +360,7 @@ static enum tf_err write_call(struct tf_coap_endpoint *endpoint, struct tf_coap_
         call->multicast ? group_id(endpoint, call->peer) : tf_coap_message_id(endpoint, call->peer);
     err = tf_coap_write(endpoint, call->peer->path, out, &written, false);
     if (!err && !call->multicast && !call->peer->heard)
-        charge(endpoint, call->peer, written.length, now);
+        charge(endpoint, call->peer, written.length);
     return err;
 }
 
@@ -351,33 +375,34 @@ static tf_time deadline_of(const struct tf_coap_call *call, tf_time now)
     return tf_time_add(now, span);
 }
 
-enum tf_err tf_coap_call_transmit(struct tf_coap_endpoint *endpoint, struct tf_coap_call *call,
-                                  tf_time now)
+enum tf_err tf_coap_call_transmit(struct tf_coap_endpoint *endpoint, struct tf_coap_call *call)
 {
     struct tf_coap_outgoing out;
     struct tf_bytes body;
 
     call->state = TF_COAP_CALL_QUEUED;
     call->timer.fire = on_timer;
-    if (call->non && !call->multicast && !call->peer->heard && call->peer->probe_at > now) {
+    if (call->non && !call->multicast && !call->peer->heard &&
+        call->peer->probe_at > endpoint->now) {
         tf_coap_timer_set(endpoint, &call->timer, call->peer->probe_at);
         return TF_OK;
     }
     compose(endpoint, call, &out, &body);
-    enum tf_err err = write_call(endpoint, call, &out, now);
+    enum tf_err err = write_call(endpoint, call, &out);
     if (err == TF_AGAIN || err == TF_LIMIT) {
-        tf_coap_timer_set(endpoint, &call->timer, err == TF_LIMIT ? tf_time_add(now, RETRY) : now);
+        tf_coap_timer_set(endpoint, &call->timer,
+                          err == TF_LIMIT ? tf_time_add(endpoint->now, RETRY) : endpoint->now);
         return err;
     }
     if (err) { /* with what the machine adds it does not fit a datagram */
-        finish(endpoint, call, TF_LIMIT, now);
+        finish(endpoint, call, TF_LIMIT);
         return TF_MISUSE;
     }
     call->message_id = out.message_id;
     call->state = TF_COAP_CALL_SENT;
     if (!call->first_sent)
-        call->first_sent = now;
-    tf_coap_timer_set(endpoint, &call->timer, deadline_of(call, now));
+        call->first_sent = endpoint->now;
+    tf_coap_timer_set(endpoint, &call->timer, deadline_of(call, endpoint->now));
     return TF_OK;
 }
 
@@ -392,16 +417,20 @@ static void new_token(struct tf_coap_endpoint *endpoint, struct tf_coap_call *ca
 }
 
 /* As tf_coap_call_send, and says what became of the attempt. */
-static enum tf_err attempt(struct tf_coap_endpoint *endpoint, struct tf_coap_call *call,
-                           tf_time now)
+static enum tf_err attempt(struct tf_coap_endpoint *endpoint, struct tf_coap_call *call)
 {
     struct tf_coap_peer *peer = call->peer;
+    bool same = call->keep_token;
 
     if (call->exchange)
         tf_coap_exchange_free(endpoint, call->exchange);
     call->exchange = NULL;
     tf_coap_timer_stop(endpoint, &call->timer);
-    if (!call->ping && (!call->keep_token || !call->slot.linked))
+    /* RFC 7959 3: the token is free to choose; some servers know a body by it, block after block.
+     */
+    if (call->block.sending && call->block.sent)
+        same = true;
+    if (!call->ping && (!same || !call->slot.linked))
         new_token(endpoint, call);
     call->state = TF_COAP_CALL_QUEUED;
     if (!call->counted && !call->multicast) {
@@ -416,15 +445,15 @@ static enum tf_err attempt(struct tf_coap_endpoint *endpoint, struct tf_coap_cal
         }
         count(call, true);
     }
-    return tf_coap_call_transmit(endpoint, call, now);
+    return tf_coap_call_transmit(endpoint, call);
 }
 
-void tf_coap_call_send(struct tf_coap_endpoint *endpoint, struct tf_coap_call *call, tf_time now)
+void tf_coap_call_send(struct tf_coap_endpoint *endpoint, struct tf_coap_call *call)
 {
     struct tf_coap_peer *peer = call->peer;
 
-    if (attempt(endpoint, call, now) == TF_MISUSE)
-        pump(endpoint, peer, now);
+    if (attempt(endpoint, call) == TF_MISUSE)
+        pump(endpoint, peer);
 }
 
 /* ---- new calls ---- */
@@ -496,8 +525,8 @@ static enum tf_err fill_call(struct tf_coap_endpoint *endpoint, struct tf_coap_c
     if (!err)
         err = copy_body(endpoint, call, request, room);
     for (size_t i = 0; !err && i < TF_COUNT(hooks); i++) {
-        if (hooks[i] && hooks[i]->called)
-            err = hooks[i]->called(endpoint, call, request);
+        if (hooks[i])
+            err = hooks[i]->calls->called(endpoint, call, request);
     }
     return err;
 }
@@ -517,9 +546,9 @@ static struct tf_coap_call *new_call(struct tf_coap_endpoint *endpoint, struct t
 
 /* Sends a new call for the first time; one that cannot go at once for want of room is refused. */
 static enum tf_err launch(struct tf_coap_endpoint *endpoint, struct tf_coap_call *call,
-                          uint64_t *ret_call, tf_time now)
+                          uint64_t *ret_call)
 {
-    enum tf_err err = attempt(endpoint, call, now);
+    enum tf_err err = attempt(endpoint, call);
 
     if (!err || err == TF_AGAIN) { /* TF_AGAIN: it goes when there is room */
         *ret_call = tf_coap_pool_handle(&endpoint->calls, call);
@@ -527,10 +556,10 @@ static enum tf_err launch(struct tf_coap_endpoint *endpoint, struct tf_coap_call
     }
     if (err == TF_MISUSE) { /* it has ended, but nobody is to hear of it */
         tf_coap_notice_drop(endpoint, &call->notice);
-        pump(endpoint, call->peer, now);
+        pump(endpoint, call->peer);
         forget(endpoint, call);
     } else {
-        tf_coap_call_free(endpoint, call, now);
+        tf_coap_call_free(endpoint, call);
     }
     return err;
 }
@@ -553,10 +582,10 @@ enum tf_err tf_coap_call(struct tf_coap_endpoint *endpoint, const void *path,
         return TF_LIMIT;
     enum tf_err err = fill_call(endpoint, call, request);
     if (err) {
-        tf_coap_call_free(endpoint, call, now);
+        tf_coap_call_free(endpoint, call);
         return err;
     }
-    return launch(endpoint, call, ret_call, now);
+    return launch(endpoint, call, ret_call);
 }
 
 enum tf_err tf_coap_ping(struct tf_coap_endpoint *endpoint, const void *path, void *user,
@@ -570,7 +599,7 @@ enum tf_err tf_coap_ping(struct tf_coap_endpoint *endpoint, const void *path, vo
         return TF_LIMIT;
     call->ping = true;
     call->user = user;
-    return launch(endpoint, call, ret_call, now);
+    return launch(endpoint, call, ret_call);
 }
 
 struct tf_coap_call *tf_coap_call_fork(struct tf_coap_endpoint *endpoint,
@@ -620,7 +649,7 @@ void tf_coap_cancel(struct tf_coap_endpoint *endpoint, uint64_t handle, bool tel
         forget(endpoint, call);
         return;
     }
-    if (observe && observe->cancel && observe->cancel(endpoint, call, tell, now) == TF_COAP_DONE)
+    if (observe && observe->calls->cancel(endpoint, call, tell) == TF_COAP_DONE)
         return;
-    tf_coap_call_free(endpoint, call, now);
+    tf_coap_call_free(endpoint, call);
 }

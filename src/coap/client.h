@@ -21,7 +21,6 @@ struct tf_coap_call *tf_coap_call_by_token(const struct tf_coap_endpoint *endpoi
  * TF_LIMIT: no room in the output, no exchange or buffer; its timer tries again. TF_MISUSE: it does
  * not fit a datagram; it has ENDED, and the caller lets others go.
  */
-enum tf_err tf_coap_call_transmit(struct tf_coap_endpoint *endpoint, struct tf_coap_call *call,
-                                  tf_time now);
+enum tf_err tf_coap_call_transmit(struct tf_coap_endpoint *endpoint, struct tf_coap_call *call);
 
 #endif

@@ -31,6 +31,10 @@ static struct tf_coap_call *match(const struct tf_coap_endpoint *endpoint,
     if (in->message.type == TF_COAP_ACK &&
         (call->non || call->message_id != in->message.message_id))
         return NULL; /* RFC 7252 5.3.2: piggybacked: the message id must match too */
+    /* The blocks of a body share a token: this may be a late answer to an earlier one. */
+    if (call->block.sending && (in->seen & TF_COAP_SEEN_BLOCK1) &&
+        in->block1.number < call->block.sent >> (call->block.szx + 4))
+        return NULL;
     if (call->multicast)
         return call; /* 8.2: from any endpoint */
     if (call->peer->path_hash != in->path_hash ||
@@ -104,7 +108,7 @@ static void stop_sending(struct tf_coap_endpoint *endpoint, struct tf_coap_call 
 }
 
 static void deliver(struct tf_coap_endpoint *endpoint, struct tf_coap_call *call,
-                    const struct tf_coap_inbound *in, tf_time now)
+                    const struct tf_coap_inbound *in)
 {
     const struct tf_coap_features *use = &endpoint->config->features;
     const struct tf_coap_feature *hooks[] = {
@@ -117,22 +121,21 @@ static void deliver(struct tf_coap_endpoint *endpoint, struct tf_coap_call *call
                                   .flags = in->datagram->flags,
                                   .last = !call->multicast,
                                   .total = in->size2,
-                                  .round_trip_us = (uint32_t)(now - call->first_sent),
+                                  .round_trip_us = (uint32_t)(endpoint->now - call->first_sent),
                                   .retransmissions = call->retransmissions,
                                   .message = in->message,
                                   .body = in->message.payload};
 
     for (size_t i = 0; i < TF_COUNT(hooks); i++) {
-        if (hooks[i] && hooks[i]->answer_came &&
-            hooks[i]->answer_came(endpoint, call, in, &event, now) == TF_COAP_DONE)
+        if (hooks[i] && hooks[i]->calls->answer_came(endpoint, call, in, &event) == TF_COAP_DONE)
             return;
     }
     tf_coap_event_set(endpoint, &event);
     if (event.last)
-        tf_coap_call_free(endpoint, call, now);
+        tf_coap_call_free(endpoint, call);
 }
 
-static void on_response(struct tf_coap_endpoint *endpoint, struct tf_coap_inbound *in, tf_time now)
+static void on_response(struct tf_coap_endpoint *endpoint, struct tf_coap_inbound *in)
 {
     struct tf_coap_call *call = match(endpoint, in);
 
@@ -150,17 +153,19 @@ static void on_response(struct tf_coap_endpoint *endpoint, struct tf_coap_inboun
         acknowledge(endpoint, in, NULL, false);
         if (!call->multicast) {
             stop_sending(endpoint, call);
-            tf_coap_call_fail(endpoint, call, TF_PROTOCOL, now);
+            tf_coap_call_fail(endpoint, call, TF_PROTOCOL);
         }
         return;
     }
     acknowledge(endpoint, in, call->multicast ? NULL : call->peer, true);
     stop_sending(endpoint, call);
     if (take_echo(call, in))
-        tf_coap_call_send(endpoint, call, now);
+        tf_coap_call_send(endpoint, call);
     else
-        deliver(endpoint, call, in, now);
+        deliver(endpoint, call, in);
 }
 
+static const struct tf_coap_call_hooks call_hooks = {.response = on_response};
+
 const struct tf_coap_feature tf_coap_client = {.extension = &tf_coap_extension,
-                                               .response = on_response};
+                                               .calls = &call_hooks};

@@ -53,6 +53,16 @@ void tf_coap_timer_set(struct tf_coap_endpoint *endpoint, struct tf_coap_timer *
     }
 }
 
+tf_time tf_coap_later(tf_time from, uint32_t ms)
+{
+    return tf_time_add(from, ms * TF_MILLISECOND);
+}
+
+void tf_coap_timer_in(struct tf_coap_endpoint *endpoint, struct tf_coap_timer *timer, uint32_t ms)
+{
+    tf_coap_timer_set(endpoint, timer, tf_coap_later(endpoint->now, ms));
+}
+
 void tf_coap_timer_stop(struct tf_coap_endpoint *endpoint, struct tf_coap_timer *timer)
 {
     if (!timer->place)
@@ -64,16 +74,15 @@ void tf_coap_timer_stop(struct tf_coap_endpoint *endpoint, struct tf_coap_timer 
         settle(endpoint, place, last);
 }
 
-void tf_coap_run_timers(struct tf_coap_endpoint *endpoint, tf_time now)
+void tf_coap_run_timers(struct tf_coap_endpoint *endpoint)
 {
     /* A timer may end what the event that was not pulled yet is about. */
     if (endpoint->has_current)
         return;
-    endpoint->now = now;
-    tf_coap_settle(endpoint, now);
-    while (endpoint->heap_count && endpoint->heap[0]->at <= now) {
+    tf_coap_settle(endpoint);
+    while (endpoint->heap_count && endpoint->heap[0]->at <= endpoint->now) {
         struct tf_coap_timer *timer = endpoint->heap[0];
-        if (!timer->fire(endpoint, timer, now))
+        if (!timer->fire(endpoint, timer))
             break;
     }
 }

@@ -32,12 +32,18 @@ static bool safe(uint8_t method)
     return method == TF_COAP_GET || method == TF_COAP_FETCH;
 }
 
+/* By all bytes, not by the id alone: a peer may give one id to any number of other requests. */
+static uint32_t bucket_of(tf_coap_hash_value path_hash, tf_coap_hash_value datagram_hash)
+{
+    return (uint32_t)(path_hash ^ datagram_hash);
+}
+
 static struct tf_coap_reply *find(const struct tf_coap_endpoint *endpoint,
                                   const struct tf_coap_request_slot *request)
 {
     const struct tf_coap_pool *pool = &endpoint->replies;
     struct tf_coap_reply *reply =
-        tf_coap_pool_first(pool, tf_coap_mix(request->path_hash, request->message_id));
+        tf_coap_pool_first(pool, bucket_of(request->path_hash, request->datagram_hash));
 
     while (reply &&
            (reply->message_id != request->message_id || reply->path_hash != request->path_hash ||
@@ -56,7 +62,7 @@ static void init(struct tf_coap_endpoint *endpoint)
 
 static enum tf_coap_verdict repeated(struct tf_coap_endpoint *endpoint,
                                      struct tf_coap_request_slot *request,
-                                     const struct tf_coap_inbound *in, tf_time now)
+                                     const struct tf_coap_inbound *in)
 {
     if (safe(request->method))
         return TF_COAP_GO_ON;
@@ -64,7 +70,7 @@ static enum tf_coap_verdict repeated(struct tf_coap_endpoint *endpoint,
     struct tf_coap_reply *reply = find(endpoint, request);
     if (!reply)
         return TF_COAP_GO_ON;
-    if (reply->expiry <= now) {
+    if (reply->expiry <= endpoint->now) {
         drop(endpoint, reply);
         return TF_COAP_GO_ON;
     }
@@ -78,7 +84,7 @@ static enum tf_coap_verdict repeated(struct tf_coap_endpoint *endpoint,
 }
 
 static void keep(struct tf_coap_endpoint *endpoint, const struct tf_coap_request_slot *request,
-                 struct tf_bytes datagram, tf_time now)
+                 struct tf_bytes datagram)
 {
     struct tf_coap_chain chain = {0, 0};
     bool con = request->type == TF_COAP_CON;
@@ -94,15 +100,16 @@ static void keep(struct tf_coap_endpoint *endpoint, const struct tf_coap_request
     reply->datagram_hash = request->datagram_hash;
     reply->message_id = request->message_id;
     reply->datagram = chain;
-    reply->expiry = tf_time_add(now, con ? tf_coap_exchange_lifetime(&endpoint->transmission)
-                                         : tf_coap_non_lifetime(&endpoint->transmission));
+    reply->expiry =
+        tf_time_add(endpoint->now, con ? tf_coap_exchange_lifetime(&endpoint->transmission)
+                                       : tf_coap_non_lifetime(&endpoint->transmission));
     reply->older = endpoint->reply_newest;
     if (reply->older)
         reply->older->newer = reply;
     else
         endpoint->reply_oldest = reply;
     endpoint->reply_newest = reply;
-    tf_coap_pool_link(&endpoint->replies, reply, tf_coap_mix(reply->path_hash, reply->message_id));
+    tf_coap_pool_link(&endpoint->replies, reply, bucket_of(reply->path_hash, reply->datagram_hash));
 }
 
 const struct tf_coap_feature tf_coap_deduplication = {.extension = &tf_coap_extension,

@@ -8,9 +8,10 @@
 #include "coap/endpoint.h"
 
 #define ECHO_LENGTH 8u
-#define SLOT_BITS 27    /* of microseconds: a slot is 134 seconds */
-#define FREE_BYTES 136u /* an answer up to this is always sent (2.4) */
-#define TIMES 3u        /* and up to so many times the request */
+#define SLOT_BITS 27              /* of microseconds: a slot is 134 seconds */
+#define FREE_BYTES 136u           /* an answer up to this is always sent (2.4) */
+#define TIMES 3u                  /* and up to so many times the request */
+#define BLOCK_NUMBER_MAX 0xFFFFFu /* RFC 7959 2.2 */
 
 static void init(struct tf_coap_endpoint *endpoint)
 {
@@ -18,25 +19,29 @@ static void init(struct tf_coap_endpoint *endpoint)
 }
 
 /* The value for a path in a slot of time. */
-static void make(const struct tf_coap_endpoint *endpoint, uint64_t path_hash, uint64_t slot,
-                 uint8_t ret[ECHO_LENGTH])
+static void make(const struct tf_coap_endpoint *endpoint, tf_coap_hash_value path_hash,
+                 uint64_t slot, uint8_t ret[ECHO_LENGTH])
 {
     uint64_t parts[] = {path_hash, slot, 0x6563686f};
     uint64_t value = tf_coap_hash(endpoint, tf_bytes_of((const uint8_t *)parts, sizeof(parts)));
 
+    if (sizeof(tf_coap_hash_value) < sizeof(value)) { /* the other half */
+        parts[2]++;
+        value = value << 32 |
+                tf_coap_hash(endpoint, tf_bytes_of((const uint8_t *)parts, sizeof(parts)));
+    }
     memcpy(ret, &value, ECHO_LENGTH);
 }
 
 /* True if this is the value of this slot of time or of the one before. */
-static bool fresh(const struct tf_coap_endpoint *endpoint, const struct tf_coap_inbound *in,
-                  tf_time now)
+static bool fresh(const struct tf_coap_endpoint *endpoint, const struct tf_coap_inbound *in)
 {
     uint8_t value[ECHO_LENGTH];
 
     if (in->echo.length != ECHO_LENGTH)
         return false;
-    for (uint64_t back = 0; back < 2 && back <= (now >> SLOT_BITS); back++) {
-        make(endpoint, in->path_hash, (now >> SLOT_BITS) - back, value);
+    for (uint64_t back = 0; back < 2 && back <= (endpoint->now >> SLOT_BITS); back++) {
+        make(endpoint, in->path_hash, (endpoint->now >> SLOT_BITS) - back, value);
         if (memcmp(value, in->echo.data, ECHO_LENGTH) == 0)
             return true;
     }
@@ -46,12 +51,12 @@ static bool fresh(const struct tf_coap_endpoint *endpoint, const struct tf_coap_
 static enum tf_coap_verdict on_request(struct tf_coap_endpoint *endpoint,
                                        struct tf_coap_request_slot *request,
                                        const struct tf_coap_inbound *in,
-                                       struct tf_coap_event *event, tf_time now)
+                                       struct tf_coap_event *event)
 {
     struct tf_coap_peer *peer;
 
     (void)event;
-    if (!(in->seen & TF_COAP_SEEN_ECHO) || !fresh(endpoint, in, now))
+    if (!(in->seen & TF_COAP_SEEN_ECHO) || !fresh(endpoint, in))
         return TF_COAP_GO_ON;
     request->proved = true;
     peer = tf_coap_peer_get(endpoint, request->path, in->path_hash);
@@ -90,7 +95,7 @@ static bool shrink(struct tf_coap_outgoing *out, size_t room)
 
     while (szx && (16u << szx) > room)
         szx--;
-    if ((16u << szx) > room)
+    if ((16u << szx) > room || out->offset >> (szx + 4) > BLOCK_NUMBER_MAX)
         return false;
     out->length = TF_MIN(total - out->offset, 16u << szx);
     struct tf_coap_block block = {(uint32_t)(out->offset >> (szx + 4)),
@@ -119,8 +124,7 @@ static bool safe(uint8_t method)
 
 static enum tf_err on_answer(struct tf_coap_endpoint *endpoint,
                              struct tf_coap_request_slot *request,
-                             const struct tf_coap_response *response, struct tf_coap_outgoing *out,
-                             tf_time now)
+                             const struct tf_coap_response *response, struct tf_coap_outgoing *out)
 {
     size_t most = TF_MAX(TIMES * (size_t)request->request_size, FREE_BYTES);
     size_t head = head_length(out);
@@ -132,7 +136,7 @@ static enum tf_err on_answer(struct tf_coap_endpoint *endpoint,
     peer = tf_coap_peer_find(endpoint, request->path, request->path_hash);
     if (peer && peer->proved)
         return TF_OK;
-    make(endpoint, request->path_hash, now >> SLOT_BITS, request->echo);
+    make(endpoint, request->path_hash, endpoint->now >> SLOT_BITS, request->echo);
     head += 3 + ECHO_LENGTH + 6;
     bool small = head < most && divisible(endpoint, request, out) && shrink(out, most - head);
     if (!small && !safe(request->method)) {

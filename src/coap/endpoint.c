@@ -38,14 +38,16 @@
 
 /* ---- memory ---- */
 
-size_t tf_coap_part(size_t *used, uint32_t count, size_t size)
-{
-    size_t start = *used;
+#define COUNT_MAX 0x3FFFFFFu /* so that sums of counts do not overflow */
 
-    if (count > (TF_COAP_MEMORY_MAX - start) / size)
-        *used = TF_COAP_MEMORY_MAX;
+void *tf_coap_part(struct tf_coap_layout *layout, uint32_t count, size_t size)
+{
+    void *start = (void *)(layout->base + layout->used);
+
+    if (count > COUNT_MAX || count > (TF_COAP_MEMORY_MAX - layout->used) / size)
+        layout->used = TF_COAP_MEMORY_MAX;
     else
-        *used += (count * size + 7) & ~(size_t)7;
+        layout->used += (count * size + 7) & ~(size_t)7;
     return start;
 }
 
@@ -66,17 +68,17 @@ static size_t lay_out(struct tf_coap_endpoint *endpoint,
                       const struct tf_coap_endpoint_config *config, uintptr_t base)
 {
     const struct tf_coap_extension *extension = find(config);
-    size_t used = (sizeof(*endpoint) + 7) & ~(size_t)7;
+    struct tf_coap_layout layout = {base, (sizeof(*endpoint) + 7) & ~(size_t)7};
 
     endpoint->extension = extension;
     endpoint->requests.item_size =
         (uint32_t)((sizeof(struct tf_coap_request_slot) + config->path_size + 7) & ~(size_t)7);
     endpoint->requests.count = config->requests;
     endpoint->requests.items =
-        (uint8_t *)(base + tf_coap_part(&used, config->requests, endpoint->requests.item_size));
+        tf_coap_part(&layout, config->requests, endpoint->requests.item_size);
     if (extension)
-        extension->lay_out(endpoint, config, base, &used);
-    return used;
+        extension->lay_out(endpoint, config, &layout);
+    return layout.used;
 }
 
 size_t tf_coap_endpoint_size(const struct tf_coap_endpoint_config *config)
@@ -151,8 +153,9 @@ tf_time tf_coap_endpoint_deadline(const struct tf_coap_endpoint *endpoint)
 
 void tf_coap_endpoint_tick(struct tf_coap_endpoint *endpoint, tf_time now)
 {
+    endpoint->now = now;
     if (endpoint->extension)
-        endpoint->extension->tick(endpoint, now);
+        endpoint->extension->tick(endpoint);
 }
 
 /* ---- counters ---- */

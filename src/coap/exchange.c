@@ -24,17 +24,17 @@ void tf_coap_exchange_free(struct tf_coap_endpoint *endpoint, struct tf_coap_exc
 
 /* The owner learns how it ended, then it is freed. */
 static void end(struct tf_coap_endpoint *endpoint, struct tf_coap_exchange *exchange,
-                enum tf_coap_outcome outcome, tf_time now)
+                enum tf_coap_outcome outcome)
 {
     tf_coap_timer_stop(endpoint, &exchange->timer);
     tf_coap_pool_unlink(&endpoint->exchanges, exchange);
     if (exchange->done)
-        exchange->done(endpoint, exchange, outcome, now);
+        exchange->done(endpoint, exchange, outcome);
     tf_coap_exchange_free(endpoint, exchange);
 }
 
 void tf_coap_exchange_answer(struct tf_coap_endpoint *endpoint, struct tf_coap_peer *peer,
-                             uint16_t message_id, enum tf_coap_outcome outcome, tf_time now)
+                             uint16_t message_id, enum tf_coap_outcome outcome)
 {
     const struct tf_coap_feature *observe = endpoint->config->features.observe_server;
     struct tf_coap_exchange *exchange = tf_coap_exchange_find(endpoint, peer, message_id);
@@ -42,13 +42,13 @@ void tf_coap_exchange_answer(struct tf_coap_endpoint *endpoint, struct tf_coap_p
     if (exchange && !exchange->delayed) {
         if (outcome == TF_COAP_ACKNOWLEDGED)
             peer->proved = peer->heard = true;
-        end(endpoint, exchange, outcome, now);
+        end(endpoint, exchange, outcome);
     } else if (outcome == TF_COAP_RESET && observe && observe->reset) {
-        observe->reset(endpoint, peer, message_id, now);
+        observe->reset(endpoint, peer, message_id);
     }
 }
 
-static bool on_timer(struct tf_coap_endpoint *endpoint, struct tf_coap_timer *timer, tf_time now)
+static bool on_timer(struct tf_coap_endpoint *endpoint, struct tf_coap_timer *timer)
 {
     struct tf_coap_exchange *exchange = tf_container_of(timer, struct tf_coap_exchange, timer);
     unsigned most = exchange->transmission->max_retransmit;
@@ -56,30 +56,31 @@ static bool on_timer(struct tf_coap_endpoint *endpoint, struct tf_coap_timer *ti
     if (exchange->delayed) {
         if (!tf_coap_write_chain(endpoint, exchange->peer->path, &exchange->datagram, false))
             return false;
+        exchange->peer->answering--;
         tf_coap_exchange_free(endpoint, exchange);
         return true;
     }
     if (most == TF_COAP_NO_RETRANSMIT || exchange->retransmissions >= most) {
         endpoint->counters.timeouts++;
-        end(endpoint, exchange, TF_COAP_TIMED_OUT, now);
+        end(endpoint, exchange, TF_COAP_TIMED_OUT);
         return true;
     }
-    if (now > tf_time_add(exchange->first_sent, tf_coap_transmit_span(exchange->transmission))) {
+    if (endpoint->now >
+        tf_time_add(exchange->first_sent, tf_coap_transmit_span(exchange->transmission))) {
         /* RFC 7252 4.2: nothing goes later than MAX_TRANSMIT_SPAN, however long nobody ticked. */
         exchange->retransmissions = (uint8_t)most;
-        tf_coap_timer_set(endpoint, timer, tf_time_add(now, exchange->timeout));
+        tf_coap_timer_in(endpoint, timer, exchange->timeout_ms);
         return true;
     }
     if (!tf_coap_write_chain(endpoint, exchange->peer->path, &exchange->datagram, false))
         return false;
     endpoint->counters.retransmissions++;
     exchange->retransmissions++;
-    exchange->timeout *= 2; /* 4.2 */
+    exchange->timeout_ms = TF_MIN(exchange->timeout_ms, UINT32_MAX / 2) * 2; /* 4.2 */
     /* Who is late catches up, but keeps ACK_TIMEOUT from the last one. */
-    tf_coap_timer_set(
-        endpoint, timer,
-        TF_MAX(tf_time_add(timer->at, exchange->timeout),
-               tf_time_add(now, exchange->transmission->ack_timeout_ms * TF_MILLISECOND)));
+    tf_coap_timer_set(endpoint, timer,
+                      TF_MAX(tf_coap_later(timer->at, exchange->timeout_ms),
+                             tf_coap_later(endpoint->now, exchange->transmission->ack_timeout_ms)));
     if (exchange->again)
         exchange->again(endpoint, exchange);
     return true;
@@ -107,21 +108,23 @@ static struct tf_coap_exchange *keep(struct tf_coap_endpoint *endpoint, struct t
 }
 
 /* ACK_TIMEOUT times a random factor from 1 to ACK_RANDOM_FACTOR (RFC 7252 4.2). */
-static tf_time first_timeout(struct tf_coap_endpoint *endpoint,
-                             const struct tf_coap_transmission *transmission)
+static uint32_t first_timeout(struct tf_coap_endpoint *endpoint,
+                              const struct tf_coap_transmission *transmission)
 {
-    tf_time least = transmission->ack_timeout_ms * TF_MILLISECOND;
+    uint32_t least_ms = transmission->ack_timeout_ms;
     uint32_t percent = transmission->ack_random_percent - 100u;
     /* from 0 to percent / 100, in parts of 2^16; no long division */
     uint32_t part = (tf_coap_random(endpoint) >> 16) * percent / 100;
 
-    return least + (least * part >> 16);
+    uint64_t timeout_ms = least_ms + ((uint64_t)least_ms * part >> 16);
+
+    return timeout_ms < UINT32_MAX ? (uint32_t)timeout_ms : UINT32_MAX;
 }
 
 enum tf_err tf_coap_exchange_start_with(struct tf_coap_endpoint *endpoint,
                                         struct tf_coap_peer *peer, struct tf_coap_outgoing *out,
                                         bool own, const struct tf_coap_transmission *transmission,
-                                        struct tf_coap_exchange **ret, tf_time now)
+                                        struct tf_coap_exchange **ret)
 {
     struct tf_bytes written;
 
@@ -140,20 +143,20 @@ enum tf_err tf_coap_exchange_start_with(struct tf_coap_endpoint *endpoint,
     if (transmission)
         exchange->transmission = transmission;
     exchange->message_id = out->message_id;
-    exchange->first_sent = now;
-    exchange->timeout = first_timeout(endpoint, exchange->transmission);
+    exchange->first_sent = endpoint->now;
+    exchange->timeout_ms = first_timeout(endpoint, exchange->transmission);
     tf_coap_pool_link(&endpoint->exchanges, exchange,
                       tf_coap_mix(peer->path_hash, out->message_id));
-    tf_coap_timer_set(endpoint, &exchange->timer, tf_time_add(now, exchange->timeout));
+    tf_coap_timer_in(endpoint, &exchange->timer, exchange->timeout_ms);
     *ret = exchange;
     return TF_OK;
 }
 
 enum tf_err tf_coap_exchange_start(struct tf_coap_endpoint *endpoint, struct tf_coap_peer *peer,
                                    struct tf_coap_outgoing *out, bool own,
-                                   struct tf_coap_exchange **ret, tf_time now)
+                                   struct tf_coap_exchange **ret)
 {
-    return tf_coap_exchange_start_with(endpoint, peer, out, own, NULL, ret, now);
+    return tf_coap_exchange_start_with(endpoint, peer, out, own, NULL, ret);
 }
 
 enum tf_err tf_coap_exchange_delay(struct tf_coap_endpoint *endpoint, struct tf_coap_peer *peer,

@@ -7,16 +7,11 @@
 
 /* ---- memory ---- */
 
-#define COUNT_MAX 0xFFFFFFu /* so that sums of counts do not overflow */
-
 static bool valid(const struct tf_coap_endpoint_config *config)
 {
     const struct tf_coap_features *use = &config->features;
 
-    uint32_t counts = config->requests | config->calls | config->exchanges | config->replies |
-                      config->observers | config->transfers | config->peers | config->buffers;
-
-    if (config->block_szx > TF_COAP_BLOCK_SZX_MAX || counts > COUNT_MAX)
+    if (config->block_szx > TF_COAP_BLOCK_SZX_MAX)
         return false;
     if (use->separate)
         return config->peers && config->exchanges;
@@ -29,41 +24,36 @@ static bool valid(const struct tf_coap_endpoint_config *config)
 }
 
 /* Lays a pool and its table out. */
-static void lay_out_pool(struct tf_coap_pool *pool, uint32_t count, size_t item_size,
-                         uintptr_t base, size_t *used)
+static void lay_out_pool(struct tf_coap_layout *layout, struct tf_coap_pool *pool, uint32_t count,
+                         size_t item_size)
 {
     pool->item_size = (uint32_t)((item_size + 7) & ~(size_t)7);
     pool->count = count;
-    pool->items = (uint8_t *)(base + tf_coap_part(used, count, pool->item_size));
-    pool->buckets = (uint32_t *)(base + tf_coap_part(used, count, sizeof(*pool->buckets)));
+    pool->items = tf_coap_part(layout, count, pool->item_size);
+    pool->buckets = tf_coap_part(layout, count, sizeof(*pool->buckets));
 }
 
 static void lay_out(struct tf_coap_endpoint *endpoint, const struct tf_coap_endpoint_config *config,
-                    uintptr_t base, size_t *used)
+                    struct tf_coap_layout *layout)
 {
     const struct tf_coap_features *use = &config->features;
     uint32_t datagram =
         (uint32_t)(config->datagram_max ? config->datagram_max : TF_COAP_DATAGRAM_MAX);
     uint32_t timers = config->requests + config->calls + config->exchanges + config->transfers;
 
-    endpoint->requests.buckets =
-        (uint32_t *)(base + tf_coap_part(used, config->requests, sizeof(uint32_t)));
-    lay_out_pool(&endpoint->calls, config->calls, sizeof(struct tf_coap_call), base, used);
-    lay_out_pool(&endpoint->exchanges, config->exchanges, sizeof(struct tf_coap_exchange), base,
-                 used);
-    lay_out_pool(&endpoint->replies, config->replies, sizeof(struct tf_coap_reply), base, used);
-    lay_out_pool(&endpoint->observers, config->observers, sizeof(struct tf_coap_observer), base,
-                 used);
-    lay_out_pool(&endpoint->transfers, config->transfers, sizeof(struct tf_coap_transfer), base,
-                 used);
-    lay_out_pool(&endpoint->peers, config->peers, sizeof(struct tf_coap_peer) + config->path_size,
-                 base, used);
-    endpoint->buffers = (uint8_t *)(base + tf_coap_part(used, config->buffers, TF_COAP_BUFFER));
+    endpoint->requests.buckets = tf_coap_part(layout, config->requests, sizeof(uint32_t));
+    lay_out_pool(layout, &endpoint->calls, config->calls, sizeof(struct tf_coap_call));
+    lay_out_pool(layout, &endpoint->exchanges, config->exchanges, sizeof(struct tf_coap_exchange));
+    lay_out_pool(layout, &endpoint->replies, config->replies, sizeof(struct tf_coap_reply));
+    lay_out_pool(layout, &endpoint->observers, config->observers, sizeof(struct tf_coap_observer));
+    lay_out_pool(layout, &endpoint->transfers, config->transfers, sizeof(struct tf_coap_transfer));
+    lay_out_pool(layout, &endpoint->peers, config->peers,
+                 sizeof(struct tf_coap_peer) + config->path_size);
+    endpoint->buffers = tf_coap_part(layout, config->buffers, TF_COAP_BUFFER);
     endpoint->buffer_left = config->buffers;
     endpoint->heap_size = use->separate ? timers : 0;
-    endpoint->heap =
-        (struct tf_coap_timer **)(base + tf_coap_part(used, endpoint->heap_size, sizeof(void *)));
-    endpoint->scratch = (uint8_t *)(base + tf_coap_part(used, use->client ? datagram : 0, 1));
+    endpoint->heap = tf_coap_part(layout, endpoint->heap_size, sizeof(void *));
+    endpoint->scratch = tf_coap_part(layout, use->client ? datagram : 0, 1);
 }
 
 static void init(struct tf_coap_endpoint *endpoint)
@@ -89,6 +79,7 @@ void tf_coap_notify_later(struct tf_coap_endpoint *endpoint, struct tf_coap_noti
         return;
     notice->waiting = true;
     notice->next = NULL;
+    notice->prev = endpoint->notice_last;
     if (endpoint->notice_last)
         endpoint->notice_last->next = notice;
     else
@@ -98,18 +89,16 @@ void tf_coap_notify_later(struct tf_coap_endpoint *endpoint, struct tf_coap_noti
 
 void tf_coap_notice_drop(struct tf_coap_endpoint *endpoint, struct tf_coap_notice *notice)
 {
-    struct tf_coap_notice *previous = NULL;
-
     if (!notice->waiting)
         return;
-    for (struct tf_coap_notice *at = endpoint->notice_first; at != notice; at = at->next)
-        previous = at;
-    if (previous)
-        previous->next = notice->next;
+    if (notice->prev)
+        notice->prev->next = notice->next;
     else
         endpoint->notice_first = notice->next;
-    if (endpoint->notice_last == notice)
-        endpoint->notice_last = previous;
+    if (notice->next)
+        notice->next->prev = notice->prev;
+    else
+        endpoint->notice_last = notice->prev;
     notice->waiting = false;
 }
 
@@ -118,10 +107,7 @@ static bool pull_notice(struct tf_coap_endpoint *endpoint, struct tf_coap_event 
     struct tf_coap_notice *notice;
 
     while ((notice = endpoint->notice_first)) {
-        endpoint->notice_first = notice->next;
-        if (!notice->next)
-            endpoint->notice_last = NULL;
-        notice->waiting = false;
+        tf_coap_notice_drop(endpoint, notice);
         memset(ret, 0, sizeof(*ret));
         if (notice->fill(endpoint, notice, ret))
             return true;
@@ -150,92 +136,47 @@ static void put_options(struct tf_coap_encoder *encoder, const struct tf_coap_ou
     } while (more);
 }
 
-/* RFC 7959 2.2: a size exponent of 7 is reserved. */
-static void take_block(struct tf_coap_inbound *in, const struct tf_coap_option *option,
-                       struct tf_coap_block *ret)
-{
-    (void)tf_coap_block_read(option->value, ret);
-    if (ret->szx > TF_COAP_BLOCK_SZX_MAX && !in->error)
-        in->error = TF_COAP_BAD_REQUEST;
-}
+/* Those whose values features read, in the order of enum tf_coap_seen. */
+static const uint16_t taken[TF_COAP_SEEN_COUNT] = {
+    TF_COAP_ETAG,   TF_COAP_OBSERVE, TF_COAP_CONTENT_FORMAT, TF_COAP_MAX_AGE_OPTION,
+    TF_COAP_ACCEPT, TF_COAP_BLOCK2,  TF_COAP_BLOCK1,         TF_COAP_SIZE2,
+    TF_COAP_SIZE1,  TF_COAP_ECHO,    TF_COAP_NO_RESPONSE};
 
 static void take_option(struct tf_coap_inbound *in, const struct tf_coap_option *option)
 {
-    uint32_t value = tf_coap_uint(option->value);
-    unsigned seen = 0;
+    uint16_t number = option->number;
+    unsigned at = 0;
 
-    switch (option->number) {
-    case TF_COAP_ETAG:
-        if (in->etag_count < TF_COAP_ETAGS)
-            in->etag[in->etag_count++] = option->value;
-        seen = TF_COAP_SEEN_ETAG;
-        break;
-    case TF_COAP_OBSERVE:
-        in->observe = value;
-        seen = TF_COAP_SEEN_OBSERVE;
-        break;
-    case TF_COAP_CONTENT_FORMAT:
-        in->content_format = (uint16_t)value;
-        seen = TF_COAP_SEEN_CONTENT_FORMAT;
-        break;
-    case TF_COAP_MAX_AGE_OPTION:
-        in->max_age = value;
-        seen = TF_COAP_SEEN_MAX_AGE;
-        break;
-    case TF_COAP_HOP_LIMIT:
-        if (!value && !in->error) /* RFC 8768 3: 1 to 255 */
-            in->error = TF_COAP_BAD_REQUEST;
-        break;
-    case TF_COAP_ACCEPT:
-        in->accept = (uint16_t)value;
-        seen = TF_COAP_SEEN_ACCEPT;
-        break;
-    case TF_COAP_BLOCK2:
-        take_block(in, option, &in->block2);
-        seen = TF_COAP_SEEN_BLOCK2;
-        break;
-    case TF_COAP_BLOCK1:
-        take_block(in, option, &in->block1);
-        seen = TF_COAP_SEEN_BLOCK1;
-        break;
-    case TF_COAP_SIZE2:
-        in->size2 = value;
-        seen = TF_COAP_SEEN_SIZE2;
-        break;
-    case TF_COAP_SIZE1:
-        in->size1 = value;
-        seen = TF_COAP_SEEN_SIZE1;
-        break;
-    case TF_COAP_ECHO:
+    if (number == TF_COAP_HOP_LIMIT && !option->value.data[0] && !in->error)
+        in->error = TF_COAP_BAD_REQUEST; /* RFC 8768 3: 1 to 255 */
+    while (at < TF_COAP_SEEN_COUNT && taken[at] < number)
+        at++;
+    if (at == TF_COAP_SEEN_COUNT || taken[at] != number)
+        return;
+    in->seen |= (uint16_t)(1u << at);
+    in->values[at] = tf_coap_uint(option->value);
+    if (number == TF_COAP_ETAG && in->etag_count < TF_COAP_ETAGS)
+        in->etag[in->etag_count++] = option->value;
+    if (number == TF_COAP_ECHO)
         in->echo = option->value;
-        seen = TF_COAP_SEEN_ECHO;
-        break;
-    case TF_COAP_NO_RESPONSE:
-        in->no_response = (uint8_t)value;
-        seen = TF_COAP_SEEN_NO_RESPONSE;
-        break;
-    case TF_COAP_REQUEST_TAG:
-        seen = TF_COAP_SEEN_REQUEST_TAG;
-        break;
+    if (number == TF_COAP_BLOCK1 || number == TF_COAP_BLOCK2) {
+        struct tf_coap_block *block = number == TF_COAP_BLOCK1 ? &in->block1 : &in->block2;
+        (void)tf_coap_block_read(option->value, block);
+        if (block->szx > TF_COAP_BLOCK_SZX_MAX && !in->error) /* RFC 7959 2.2: reserved */
+            in->error = TF_COAP_BAD_REQUEST;
     }
-    in->seen |= (uint16_t)seen;
 }
 
 /* ---- requests ---- */
 
 static enum tf_coap_verdict repeated(struct tf_coap_endpoint *endpoint,
                                      struct tf_coap_request_slot *request,
-                                     struct tf_coap_inbound *in, tf_time now)
+                                     struct tf_coap_inbound *in)
 {
-    const struct tf_coap_endpoint_config *config = endpoint->config;
-
-    if (endpoint->hash)
-        request->path_hash = in->path_hash =
-            endpoint->hash(endpoint, tf_bytes_of(in->datagram->path, config->path_size));
     for (size_t i = 0; i < TF_COAP_FEATURES; i++) {
-        const struct tf_coap_feature *feature = tf_coap_feature_at(config, i);
+        const struct tf_coap_feature *feature = tf_coap_feature_at(endpoint->config, i);
         if (feature && feature->repeated &&
-            feature->repeated(endpoint, request, in, now) == TF_COAP_DONE) {
+            feature->repeated(endpoint, request, in) == TF_COAP_DONE) {
             endpoint->counters.duplicates++;
             return TF_COAP_DONE;
         }
@@ -248,39 +189,36 @@ static enum tf_coap_verdict repeated(struct tf_coap_endpoint *endpoint,
 static enum tf_coap_verdict on_request(struct tf_coap_endpoint *endpoint,
                                        struct tf_coap_request_slot *request,
                                        const struct tf_coap_inbound *in,
-                                       struct tf_coap_event *event, tf_time now)
+                                       struct tf_coap_event *event)
 {
     const struct tf_coap_feature *feature = endpoint->config->features.negotiation;
 
     request->block1 = in->block1;
     request->block2 = in->block2;
     if (feature)
-        (void)feature->request(endpoint, request, in, event, now);
+        (void)feature->request(endpoint, request, in, event);
     for (size_t i = TF_COAP_FEATURES; --i;) {
         feature = tf_coap_feature_at(endpoint->config, i);
         if (feature && feature->request &&
-            feature->request(endpoint, request, in, event, now) == TF_COAP_DONE)
+            feature->request(endpoint, request, in, event) == TF_COAP_DONE)
             return TF_COAP_DONE;
     }
     return TF_COAP_GO_ON;
 }
 
-static void opened(struct tf_coap_endpoint *endpoint, struct tf_coap_request_slot *request,
-                   tf_time now)
+static void opened(struct tf_coap_endpoint *endpoint, struct tf_coap_request_slot *request)
 {
-    const struct tf_coap_feature *block = endpoint->config->features.block_server;
-
-    if (block && block->opened)
-        block->opened(endpoint, request, now);
+    (void)endpoint;
+    if (request->transfer)
+        request->transfer->request = request;
 }
 
 /* block_server comes before separate. */
-static bool settle(struct tf_coap_endpoint *endpoint, struct tf_coap_request_slot *request,
-                   tf_time now)
+static bool settle(struct tf_coap_endpoint *endpoint, struct tf_coap_request_slot *request)
 {
     for (size_t i = TF_COAP_FEATURES; --i;) {
         const struct tf_coap_feature *feature = tf_coap_feature_at(endpoint->config, i);
-        if (feature && feature->settle && feature->settle(endpoint, request, now) == TF_COAP_DONE)
+        if (feature && feature->settle && feature->settle(endpoint, request) == TF_COAP_DONE)
             return true;
     }
     return false;
@@ -295,39 +233,35 @@ static void ended(struct tf_coap_endpoint *endpoint, struct tf_coap_request_slot
     }
 }
 
-static bool other(struct tf_coap_endpoint *endpoint, struct tf_coap_inbound *in, tf_time now)
+static bool other(struct tf_coap_endpoint *endpoint, struct tf_coap_inbound *in)
 {
     const struct tf_coap_features *use = &endpoint->config->features;
     uint8_t type = in->message.type;
     bool empty = in->message.code == TF_COAP_EMPTY;
 
-    if (endpoint->hash)
-        in->path_hash =
-            endpoint->hash(endpoint, tf_bytes_of(in->datagram->path, endpoint->config->path_size));
     if ((type == TF_COAP_ACK || (type == TF_COAP_RST && empty)) && use->separate)
-        use->separate->acknowledged(endpoint, in, now);
+        use->separate->acknowledged(endpoint, in);
     if (empty || type == TF_COAP_RST)
         return false;
     endpoint->counters.responses_in++;
     if (!use->client)
         return false;
-    tf_coap_take_options(endpoint, in, TF_COAP_FOREIGN);
-    use->client->response(endpoint, in, now);
+    tf_coap_take_options(endpoint, in, TF_COAP_FOREIGN | TF_COAP_OF_REQUESTS);
+    use->client->calls->response(endpoint, in);
     return true;
 }
 
 /* ---- answers ---- */
 
 static enum tf_err answer(struct tf_coap_endpoint *endpoint, struct tf_coap_request_slot *request,
-                          const struct tf_coap_response *response, struct tf_coap_outgoing *out,
-                          tf_time now)
+                          const struct tf_coap_response *response, struct tf_coap_outgoing *out)
 {
     enum tf_err err = TF_OK;
 
     for (size_t i = 0; !err && out->code != TF_COAP_EMPTY && i < TF_COAP_FEATURES; i++) {
         const struct tf_coap_feature *feature = tf_coap_feature_at(endpoint->config, i);
         if (feature && feature->answer)
-            err = feature->answer(endpoint, request, response, out, now);
+            err = feature->answer(endpoint, request, response, out);
     }
     return err;
 }
@@ -340,14 +274,14 @@ static bool unwanted(const struct tf_coap_request_slot *request, uint8_t code)
 
 static void answered(struct tf_coap_endpoint *endpoint, struct tf_coap_request_slot *request,
                      const struct tf_coap_response *response, const struct tf_coap_outgoing *out,
-                     uint64_t *ret_observer, bool *ret_borrowed, tf_time now)
+                     uint64_t *ret_observer, bool *ret_borrowed)
 {
     if (unwanted(request, out->code))
         return;
     for (size_t i = 0; i < TF_COAP_FEATURES; i++) {
         const struct tf_coap_feature *feature = tf_coap_feature_at(endpoint->config, i);
         if (feature && feature->answered)
-            feature->answered(endpoint, request, response, out, ret_observer, ret_borrowed, now);
+            feature->answered(endpoint, request, response, out, ret_observer, ret_borrowed);
     }
 }
 
@@ -366,7 +300,7 @@ static enum tf_err acknowledge(struct tf_coap_endpoint *endpoint,
 }
 
 static enum tf_err send(struct tf_coap_endpoint *endpoint, struct tf_coap_request_slot *request,
-                        struct tf_coap_outgoing *out, tf_time now)
+                        struct tf_coap_outgoing *out)
 {
     const struct tf_coap_features *use = &endpoint->config->features;
     bool own = !endpoint->fresh || endpoint->fresh == request;
@@ -376,16 +310,16 @@ static enum tf_err send(struct tf_coap_endpoint *endpoint, struct tf_coap_reques
     if (!out || unwanted(request, out->code)) {
         err = acknowledge(endpoint, request, own);
     } else if (request->flags & TF_DATAGRAM_MULTICAST) {
-        err = use->multicast_server->send(endpoint, request, out, now);
+        err = use->multicast_server->send(endpoint, request, out);
     } else if (request->acknowledged) {
-        err = use->separate->send(endpoint, request, out, now);
+        err = use->separate->send(endpoint, request, out);
     } else {
         if (request->type != TF_COAP_CON && endpoint->answer_id && tf_coap_room(endpoint, own))
             out->message_id = endpoint->answer_id(endpoint, request);
         err = tf_coap_write(endpoint, request->path, out, &datagram, own);
     }
     if (!err && use->deduplication)
-        use->deduplication->keep(endpoint, request, datagram, now);
+        use->deduplication->keep(endpoint, request, datagram);
     return err;
 }
 

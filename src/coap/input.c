@@ -64,14 +64,14 @@ void tf_coap_request_take(struct tf_coap_request_slot *request, const struct tf_
 
 /* Gives the request to the application. */
 static void open_request(struct tf_coap_endpoint *endpoint, struct tf_coap_request_slot *scratch,
-                         struct tf_coap_event *event, tf_time now)
+                         struct tf_coap_event *event)
 {
     struct tf_coap_request_slot *request = tf_coap_pool_new(&endpoint->requests);
 
     if (!request) { /* RFC 7252 5.9.3.4: it may try again after a second */
         static const uint8_t second = 1;
         static const struct tf_coap_option max_age = {TF_COAP_MAX_AGE_OPTION, {&second, 1}};
-        tf_coap_refuse(endpoint, scratch, TF_COAP_UNAVAILABLE, &max_age, now);
+        tf_coap_refuse(endpoint, scratch, TF_COAP_UNAVAILABLE, &max_age);
         return;
     }
     size_t skip = sizeof(request->slot);
@@ -84,10 +84,10 @@ static void open_request(struct tf_coap_endpoint *endpoint, struct tf_coap_reque
     event->observe = request->observe;
     endpoint->has_current = true; /* it is in its place */
     if (endpoint->extension)
-        endpoint->extension->opened(endpoint, request, now);
+        endpoint->extension->opened(endpoint, request);
 }
 
-static void on_request(struct tf_coap_endpoint *endpoint, struct tf_coap_inbound *in, tf_time now)
+static void on_request(struct tf_coap_endpoint *endpoint, struct tf_coap_inbound *in)
 {
     const struct tf_coap_extension *extension = endpoint->extension;
     struct tf_coap_request_slot request;
@@ -95,21 +95,21 @@ static void on_request(struct tf_coap_endpoint *endpoint, struct tf_coap_inbound
     endpoint->counters.requests_in++;
     memset(&request, 0, sizeof(request));
     tf_coap_request_take(&request, in);
-    if (extension && extension->repeated(endpoint, &request, in, now) == TF_COAP_DONE)
+    if (extension && extension->repeated(endpoint, &request, in) == TF_COAP_DONE)
         return;
     tf_coap_take_options(endpoint, in,
                          endpoint->config->features.block_server
                              ? TF_COAP_FOREIGN
                              : TF_COAP_FOREIGN | TF_COAP_BLOCKS);
     request.seen = in->seen;
-    request.no_response = in->no_response;
+    request.no_response = (uint8_t)in->no_response;
     uint8_t code = in->error;
     if (!code && request.method > TF_COAP_IPATCH)
         code = TF_COAP_METHOD_NOT_ALLOWED; /* RFC 7252 5.8 */
     if (code) {
         /* RFC 7252 5.4.1: a NON with an option not understood is rejected, here silently. */
         if (code != TF_COAP_BAD_OPTION || request.type == TF_COAP_CON)
-            tf_coap_refuse(endpoint, &request, code, NULL, now);
+            tf_coap_refuse(endpoint, &request, code, NULL);
         return;
     }
     struct tf_coap_event *event = &endpoint->current; /* it is not `has_current` yet */
@@ -120,8 +120,8 @@ static void on_request(struct tf_coap_endpoint *endpoint, struct tf_coap_inbound
     event->total = in->size1;
     event->message = in->message;
     event->body = in->message.payload;
-    if (!extension || extension->request(endpoint, &request, in, event, now) == TF_COAP_GO_ON)
-        open_request(endpoint, &request, event, now);
+    if (!extension || extension->request(endpoint, &request, in, event) == TF_COAP_GO_ON)
+        open_request(endpoint, &request, event);
 }
 
 /* ---- all ---- */
@@ -136,27 +136,30 @@ enum tf_err tf_coap_endpoint_input(struct tf_coap_endpoint *endpoint, const stru
     if (endpoint->has_current || endpoint->notice_first)
         return TF_AGAIN;
     endpoint->now = now;
-    tf_coap_settle(endpoint, now);
+    tf_coap_settle(endpoint);
     if (!tf_coap_room(endpoint, true))
         return TF_AGAIN;
     endpoint->counters.datagrams_in++;
     endpoint->counters.bytes_in += in->bytes.length;
     memset(&inbound, 0, sizeof(inbound));
     inbound.datagram = in;
+    if (endpoint->hash)
+        inbound.path_hash =
+            endpoint->hash(endpoint, tf_bytes_of(in->path, endpoint->config->path_size));
     enum tf_err err = tf_coap_decode(&inbound.message, in->bytes);
     unsigned class = tf_coap_class(inbound.message.code), type = inbound.message.type;
     bool multicast = (in->flags & TF_DATAGRAM_MULTICAST) != 0;
     bool reject = type == TF_COAP_CON && !multicast && err != TF_UNSUPPORTED;
-    if (err || class == 1 || class == 3 || class >= 6) { /* RFC 7252 4.2 */
+    if (err || (0xCA >> class & 1)) { /* RFC 7252 4.2: classes 1, 3, 6, 7 are reserved */
         endpoint->counters.format_errors++;
     } else if (class == 0 && inbound.message.code != TF_COAP_EMPTY) {
         reject = false;
         /* 4.2, 4.3: no request is in an ACK or RST. 8.1: one to a group is a NON. */
         if (type == TF_COAP_NON ? !multicast || endpoint->config->features.multicast_server
                                 : type == TF_COAP_CON && !multicast)
-            on_request(endpoint, &inbound, now);
+            on_request(endpoint, &inbound);
     } else if (!multicast && endpoint->extension &&
-               endpoint->extension->other(endpoint, &inbound, now)) {
+               endpoint->extension->other(endpoint, &inbound)) {
         reject = false;
     }
     /* 4.2: a CON that means nothing here, among them a ping (4.3), is reset; others are not. */

@@ -16,7 +16,7 @@ static bool unasked(const struct tf_coap_request_slot *request, const struct tf_
 }
 
 static enum tf_err send(struct tf_coap_endpoint *endpoint, struct tf_coap_request_slot *request,
-                        struct tf_coap_outgoing *out, tf_time now)
+                        struct tf_coap_outgoing *out)
 {
     uint32_t leisure_ms = endpoint->config->default_leisure_ms;
     struct tf_coap_peer *peer;
@@ -24,11 +24,12 @@ static enum tf_err send(struct tf_coap_endpoint *endpoint, struct tf_coap_reques
     if (unasked(request, out))
         return TF_OK;
     peer = tf_coap_peer_get(endpoint, request->path, request->path_hash);
-    if (!peer)
+    if (!peer || peer->answering >= TF_COAP_ANSWERS_MAX)
         return TF_OK; /* one member less answers */
     tf_time span = (leisure_ms ? leisure_ms : DEFAULT_LEISURE_MS) * TF_MILLISECOND;
     tf_time wait = (span * (tf_coap_random(endpoint) >> 12)) >> 20;
-    enum tf_err err = tf_coap_exchange_delay(endpoint, peer, out, tf_time_add(now, wait));
+    enum tf_err err = tf_coap_exchange_delay(endpoint, peer, out, tf_time_add(endpoint->now, wait));
+    peer->answering += !err;
     return err == TF_LIMIT ? TF_OK : err;
 }
 

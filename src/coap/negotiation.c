@@ -7,12 +7,11 @@
 static enum tf_coap_verdict on_request(struct tf_coap_endpoint *endpoint,
                                        struct tf_coap_request_slot *request,
                                        const struct tf_coap_inbound *in,
-                                       struct tf_coap_event *event, tf_time now)
+                                       struct tf_coap_event *event)
 {
     (void)endpoint;
     (void)event;
-    (void)now;
-    request->accept = in->accept;
+    request->accept = (uint16_t)in->accept;
     request->etag_count = in->etag_count;
     for (unsigned i = 0; i < in->etag_count; i++) {
         request->etag_length[i] = (uint8_t)in->etag[i].length;
@@ -51,13 +50,11 @@ static void strip(struct tf_coap_outgoing *out, uint8_t code)
 /* Turns 2.05 into 2.03 or 4.06 where the request asks for that. */
 static enum tf_err on_answer(struct tf_coap_endpoint *endpoint,
                              struct tf_coap_request_slot *request,
-                             const struct tf_coap_response *response, struct tf_coap_outgoing *out,
-                             tf_time now)
+                             const struct tf_coap_response *response, struct tf_coap_outgoing *out)
 {
     const struct tf_coap_option *option;
 
     (void)endpoint;
-    (void)now;
     if (response->code != TF_COAP_CONTENT)
         return TF_OK;
     option = request->seen & TF_COAP_SEEN_ACCEPT ? find(response, TF_COAP_CONTENT_FORMAT) : NULL;

@@ -47,24 +47,23 @@ static void observe_compose(struct tf_coap_endpoint *endpoint, struct tf_coap_ca
 }
 
 /* Sends the request once more, from the first block of its body if it has several. */
-static void send_again(struct tf_coap_endpoint *endpoint, struct tf_coap_call *call, tf_time now)
+static void send_again(struct tf_coap_endpoint *endpoint, struct tf_coap_call *call)
 {
     if (!call->block.sending && call->body_length > (size_t)16 << call->block.szx) {
         call->block.sending = true;
         call->peer->bodies++;
     }
     call->block.sent = 0;
-    tf_coap_call_send(endpoint, call, now);
+    tf_coap_call_send(endpoint, call);
 }
 
 /* It is a call like any other from now on. */
-static void observation_ends(struct tf_coap_endpoint *endpoint, struct tf_coap_call *call,
-                             tf_time now)
+static void observation_ends(struct tf_coap_endpoint *endpoint, struct tf_coap_call *call)
 {
     call->observe.state = NONE;
     call->observing = call->keep_token = false;
     if (call->block.child)
-        tf_coap_call_free(endpoint, call->block.child, now);
+        tf_coap_call_free(endpoint, call->block.child);
 }
 
 /* RFC 7641 3.4: true if `sequence`, come now, is newer than what is known. */
@@ -77,20 +76,20 @@ static bool is_newer(const struct tf_coap_call *call, uint32_t sequence, tf_time
 
 /* Waits for the next notification, `fresh_ms` and a random leeway. */
 static void wait_for(struct tf_coap_endpoint *endpoint, struct tf_coap_call *call,
-                     uint64_t fresh_ms, tf_time now)
+                     uint64_t fresh_ms)
 {
     uint32_t leeway_ms = LEEWAY_MS + tf_coap_random(endpoint) % LEEWAY_SPREAD_MS;
 
-    tf_coap_call_idle(endpoint, call, now);
+    tf_coap_call_idle(endpoint, call);
     call->observe.state = OBSERVING;
     tf_coap_timer_set(endpoint, &call->timer,
-                      tf_time_add(now, (fresh_ms + leeway_ms) * TF_MILLISECOND));
+                      tf_time_add(endpoint->now, (fresh_ms + leeway_ms) * TF_MILLISECOND));
 }
 
 static enum tf_coap_verdict observe_answer_came(struct tf_coap_endpoint *endpoint,
                                                 struct tf_coap_call *call,
                                                 const struct tf_coap_inbound *in,
-                                                struct tf_coap_event *event, tf_time now)
+                                                struct tf_coap_event *event)
 {
     bool notified = (in->seen & TF_COAP_SEEN_OBSERVE) && tf_coap_class(in->message.code) == 2;
     bool first = !call->observe.known;
@@ -98,28 +97,31 @@ static enum tf_coap_verdict observe_answer_came(struct tf_coap_endpoint *endpoin
 
     if (!call->observe.state || (call->block.sending && !notified))
         return TF_COAP_GO_ON;
+    /* Nothing waits for an ACK (RFC 7252 4.2): it answers a registration that was sent twice, the
+     * other copy of which has been answered; an older error in it would end the observation. */
+    if (call->observe.state == OBSERVING && in->message.type == TF_COAP_ACK)
+        return TF_COAP_DONE;
     if (call->observe.state == CANCELLING && notified) {
-        send_again(endpoint, call, now); /* an old one, sent before the server knew */
+        send_again(endpoint, call); /* an old one, sent before the server knew */
         return TF_COAP_DONE;
     }
     if (!notified) { /* 3.2, 4.2: not observed, or not any more */
-        observation_ends(endpoint, call, now);
+        observation_ends(endpoint, call);
         return TF_COAP_GO_ON;
     }
     /* What is in the ACK of a registration is the newest there is, whatever its number: a server
      * that was started again counts anew. */
     bool answer = call->observe.state == REGISTERING && in->message.type == TF_COAP_ACK;
-    if (!first && !answer && !is_newer(call, sequence, now)) {
+    if (!first && !answer && !is_newer(call, sequence, endpoint->now)) {
         if (call->observe.state == REGISTERING)
-            wait_for(endpoint, call, 0, now);
+            wait_for(endpoint, call, 0);
         return TF_COAP_DONE;
     }
     call->observe.sequence = sequence;
-    call->observe.heard = now;
+    call->observe.heard = endpoint->now;
     call->observe.known = true;
     wait_for(endpoint, call,
-             (in->seen & TF_COAP_SEEN_MAX_AGE ? in->max_age : TF_COAP_MAX_AGE) * UINT64_C(1000),
-             now);
+             (in->seen & TF_COAP_SEEN_MAX_AGE ? in->max_age : TF_COAP_MAX_AGE) * UINT64_C(1000));
     event->observe = true;
     event->sequence = sequence;
     event->last = false;
@@ -127,18 +129,18 @@ static enum tf_coap_verdict observe_answer_came(struct tf_coap_endpoint *endpoin
 }
 
 static enum tf_coap_verdict observe_lost(struct tf_coap_endpoint *endpoint,
-                                         struct tf_coap_call *call, enum tf_err err, tf_time now)
+                                         struct tf_coap_call *call, enum tf_err err)
 {
     (void)err;
     if (call->observe.state != OBSERVING)
         return TF_COAP_GO_ON;
     call->observe.state = REGISTERING;
-    send_again(endpoint, call, now);
+    send_again(endpoint, call);
     return TF_COAP_DONE;
 }
 
 static enum tf_coap_verdict observe_cancel(struct tf_coap_endpoint *endpoint,
-                                           struct tf_coap_call *call, bool tell, tf_time now)
+                                           struct tf_coap_call *call, bool tell)
 {
     /* Without, the next notification is rejected for its token (RFC 7641 3.6). */
     if (!tell || !call->observe.known || !call->observe.state)
@@ -146,19 +148,21 @@ static enum tf_coap_verdict observe_cancel(struct tf_coap_endpoint *endpoint,
     if (call->observe.state == CANCELLING)
         return TF_COAP_DONE;
     if (call->block.child)
-        tf_coap_call_free(endpoint, call->block.child, now);
-    tf_coap_call_idle(endpoint, call, now);
+        tf_coap_call_free(endpoint, call->block.child);
+    tf_coap_call_idle(endpoint, call);
     call->observing = false;
     call->observe.state = CANCELLING;
-    send_again(endpoint, call, now);
+    send_again(endpoint, call);
     return TF_COAP_DONE;
 }
 
-const struct tf_coap_feature tf_coap_observe_client = {
-    .extension = &tf_coap_extension,
+static const struct tf_coap_call_hooks call_hooks = {
     .answer_came = observe_answer_came,
     .compose = observe_compose,
     .called = observe_called,
     .lost = observe_lost,
     .cancel = observe_cancel,
 };
+
+const struct tf_coap_feature tf_coap_observe_client = {.extension = &tf_coap_extension,
+                                                       .calls = &call_hooks};

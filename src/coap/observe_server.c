@@ -26,10 +26,11 @@
  */
 #include "coap/endpoint.h"
 
-#define BURST 8u                 /* NON notifications to a peer that may go at once */
-#define NON_COST (3 * TF_SECOND) /* RFC 7641 4.5.1: one in 3 s on average */
-#define CON_EVERY_MS 86400000u   /* 4.5: 24 hours */
-#define SEQUENCE 0xFFFFFFu       /* 4.4: 24 bits */
+#define BURST 8u               /* NON notifications to a peer that may go at once */
+#define NON_COST_MS 3000u      /* RFC 7641 4.5.1: one in 3 s on average */
+#define CON_EVERY_MS 86400000u /* 4.5: 24 hours */
+#define SEQUENCE 0xFFFFFFu     /* 4.4: 24 bits */
+#define RESET_LOOK 64u         /* observers that had a NON last, one of whom a RST may mean */
 
 /* ---- the list ---- */
 
@@ -145,6 +146,27 @@ static enum tf_err wait(struct tf_coap_observer *observer)
 
 /* ---- beginning and end ---- */
 
+/* An observer becomes the first of its peer's. */
+static void put_first(struct tf_coap_peer *peer, struct tf_coap_observer *observer)
+{
+    observer->prev = NULL;
+    observer->next = peer->observers;
+    if (observer->next)
+        observer->next->prev = observer;
+    peer->observers = observer;
+}
+
+/* Takes it out of that list. */
+static void take_out(struct tf_coap_observer *observer)
+{
+    if (observer->prev)
+        observer->prev->next = observer->next;
+    else
+        observer->peer->observers = observer->next;
+    if (observer->next)
+        observer->next->prev = observer->prev;
+}
+
 /* Takes an observer out of all that finds it. Its peer is still held. */
 static void detach(struct tf_coap_endpoint *endpoint, struct tf_coap_observer *observer)
 {
@@ -156,12 +178,7 @@ static void detach(struct tf_coap_endpoint *endpoint, struct tf_coap_observer *o
     if (observer->exchange)
         observer->exchange->owner = NULL; /* it goes on, for the sake of who is still there */
     observer->exchange = NULL;
-    if (observer->prev)
-        observer->prev->next = observer->next;
-    else
-        peer->observers = observer->next;
-    if (observer->next)
-        observer->next->prev = observer->prev;
+    take_out(observer);
     next_turn(endpoint, peer);
 }
 
@@ -210,16 +227,27 @@ static struct tf_coap_peer *peer_of(struct tf_coap_endpoint *endpoint,
                          : tf_coap_peer_get(endpoint, request->path, request->path_hash);
 }
 
+/* The client has asked anew. */
+static void observer_replaced(struct tf_coap_endpoint *endpoint, struct tf_coap_observer *observer)
+{
+    if (observer->exchange) { /* what it tells is older than the answer to this */
+        observer->peer->notifying--;
+        tf_coap_exchange_free(endpoint, observer->exchange);
+        observer->exchange = NULL;
+    }
+    observer_gone(endpoint, observer);
+}
+
 /* A request to observe, or to stop that, ends what there is of the same peer and token: it is
  * replaced by what the answer makes of it (RFC 7641 4.1). */
 static enum tf_coap_verdict observe_request(struct tf_coap_endpoint *endpoint,
                                             struct tf_coap_request_slot *request,
                                             const struct tf_coap_inbound *in,
-                                            struct tf_coap_event *event, tf_time now)
+                                            struct tf_coap_event *event)
 {
     struct tf_coap_observer *observer;
 
-    (void)event, (void)now;
+    (void)event;
     if (!(in->seen & TF_COAP_SEEN_OBSERVE) || in->observe > 1 ||
         (request->flags & TF_DATAGRAM_MULTICAST) ||
         (request->method != TF_COAP_GET && request->method != TF_COAP_FETCH))
@@ -229,13 +257,8 @@ static enum tf_coap_verdict observe_request(struct tf_coap_endpoint *endpoint,
     observer =
         observer_find(endpoint, tf_coap_peer_find(endpoint, request->path, request->path_hash),
                       in->message.token);
-    if (observer && observer->exchange) { /* what it tells is older than the answer to this */
-        observer->peer->notifying--;
-        tf_coap_exchange_free(endpoint, observer->exchange);
-        observer->exchange = NULL;
-    }
     if (observer)
-        observer_gone(endpoint, observer);
+        observer_replaced(endpoint, observer);
     request->observe = in->observe == 0;
     return TF_COAP_GO_ON;
 }
@@ -249,9 +272,8 @@ static bool goes_on(uint8_t code)
 static enum tf_err observe_answer(struct tf_coap_endpoint *endpoint,
                                   struct tf_coap_request_slot *request,
                                   const struct tf_coap_response *response,
-                                  struct tf_coap_outgoing *out, tf_time now)
+                                  struct tf_coap_outgoing *out)
 {
-    (void)now;
     /* Without room the client gets a plain answer (RFC 7641 4.1). */
     if (request->observe && response->observe && !request->body_open && goes_on(out->code) &&
         endpoint->observers.used < endpoint->observers.count && peer_of(endpoint, request))
@@ -262,36 +284,35 @@ static enum tf_err observe_answer(struct tf_coap_endpoint *endpoint,
 /* Remembers the Content-Format of the first representation. True: this one has the same. */
 static bool same_format(struct tf_coap_observer *observer, const struct tf_coap_outgoing *out)
 {
-    bool has = false;
-    uint16_t format = 0;
+    uint32_t format = UINT32_MAX;
 
     if (out->code != TF_COAP_CONTENT)
         return true;
     for (size_t i = 0; i < out->option_count; i++) {
-        if (out->options[i].number == TF_COAP_CONTENT_FORMAT) {
-            has = true;
-            format = (uint16_t)tf_coap_uint(out->options[i].value);
-        }
+        if (out->options[i].number == TF_COAP_CONTENT_FORMAT)
+            format = tf_coap_uint(out->options[i].value);
     }
-    if (!observer->settled_format) {
-        observer->settled_format = true;
-        observer->has_format = has;
+    if (!observer->settled_format)
         observer->format = format;
-    }
-    return observer->has_format == has && observer->format == format;
+    observer->settled_format = true;
+    return observer->format == format;
 }
 
 static void observe_answered(struct tf_coap_endpoint *endpoint,
                              struct tf_coap_request_slot *request,
                              const struct tf_coap_response *response,
                              const struct tf_coap_outgoing *out, uint64_t *ret_observer,
-                             bool *ret_borrowed, tf_time now)
+                             bool *ret_borrowed)
 {
     struct tf_coap_observer *observer;
     struct tf_coap_peer *peer;
 
     (void)ret_borrowed;
     peer = tf_coap_has_extra(out, TF_COAP_OBSERVE) ? peer_of(endpoint, request) : NULL;
+    /* RFC 7641 4.1: of the same token there is one, also when both requests waited for answers. */
+    observer = observer_find(endpoint, peer, tf_bytes_of(request->token, request->token_length));
+    if (observer)
+        observer_replaced(endpoint, observer);
     observer = peer ? tf_coap_pool_new(&endpoint->observers) : NULL;
     if (!observer)
         return;
@@ -300,15 +321,12 @@ static void observe_answered(struct tf_coap_endpoint *endpoint,
         peer->proved = true;
     observer->peer = peer;
     observer->user = response->user;
-    observer->last_con = now;
+    observer->last_con = endpoint->now;
     observer->szx = request->seen & TF_COAP_SEEN_BLOCK2 ? request->block2.szx : UINT8_MAX;
     observer->token_length = request->token_length;
     memcpy(observer->token, request->token, sizeof observer->token);
     (void)same_format(observer, out);
-    observer->next = peer->observers;
-    if (observer->next)
-        observer->next->prev = observer;
-    peer->observers = observer;
+    put_first(peer, observer);
     tf_coap_pool_link(&endpoint->observers, observer,
                       bucket_of(endpoint, peer, token_of(observer)));
     *ret_observer = tf_coap_pool_handle(&endpoint->observers, observer);
@@ -318,12 +336,11 @@ static void observe_answered(struct tf_coap_endpoint *endpoint,
 
 /* A CON notification is no longer outstanding. */
 static void con_done(struct tf_coap_endpoint *endpoint, struct tf_coap_exchange *exchange,
-                     enum tf_coap_outcome outcome, tf_time now)
+                     enum tf_coap_outcome outcome)
 {
     struct tf_coap_peer *peer = exchange->peer;
     struct tf_coap_observer *observer = exchange->owner;
 
-    (void)now;
     tf_assert(peer->notifying);
     peer->notifying--;
     if (outcome == TF_COAP_ACKNOWLEDGED)
@@ -340,13 +357,13 @@ static void con_done(struct tf_coap_endpoint *endpoint, struct tf_coap_exchange 
 
 /* RFC 7641 3.6: a reset of a NON notification may end the observation too, and does. */
 static void observe_reset(struct tf_coap_endpoint *endpoint, struct tf_coap_peer *peer,
-                          uint16_t message_id, tf_time now)
+                          uint16_t message_id)
 {
     struct tf_coap_observer *observer = peer ? peer->observers : NULL;
 
-    (void)now;
-    while (observer && (!observer->has_last_id || observer->last_id != message_id))
-        observer = observer->next;
+    for (unsigned looked = 0;
+         observer && (!observer->has_last_id || observer->last_id != message_id); looked++)
+        observer = looked < RESET_LOOK ? observer->next : NULL;
     if (observer)
         observer_gone(endpoint, observer);
 }
@@ -354,7 +371,7 @@ static void observe_reset(struct tf_coap_endpoint *endpoint, struct tf_coap_peer
 /* True if a NON would be above the rate. */
 static bool is_spent(const struct tf_coap_peer *peer, tf_time now)
 {
-    return peer->notified > tf_time_add(now, (BURST - 1) * NON_COST);
+    return peer->notified > tf_coap_later(now, (BURST - 1) * NON_COST_MS);
 }
 
 /* True if it is time to see whether the observer is still there. */
@@ -365,22 +382,18 @@ static bool con_due(const struct tf_coap_endpoint_config *config,
 
     return config->notify_con || !observer->peer->proved ||
            (config->notify_con_after && observer->non_count >= config->notify_con_after) ||
-           now >= tf_time_add(observer->last_con, every_ms * TF_MILLISECOND);
+           now >= tf_coap_later(observer->last_con, every_ms);
 }
 
 /* The notification as a message: the body's first block (RFC 7959 2.6). */
 static enum tf_err compose(struct tf_coap_endpoint *endpoint, struct tf_coap_observer *observer,
-                           const struct tf_coap_response *response, struct tf_coap_outgoing *out,
-                           tf_time now)
+                           const struct tf_coap_response *response, struct tf_coap_outgoing *out)
 {
     const struct tf_coap_feature *block = endpoint->config->features.block_server;
     struct tf_coap_request_slot get;
 
-    if (!same_format(observer, out)) { /* RFC 7641 4.2 */
-        out->code = TF_COAP_NOT_ACCEPTABLE;
-        out->options = NULL;
-        out->option_count = out->body_count = out->length = 0;
-    }
+    if (!same_format(observer, out)) /* RFC 7641 4.2 */
+        tf_coap_outgoing_start(out, TF_COAP_NOT_ACCEPTABLE);
     if (goes_on(out->code))
         tf_coap_extra_uint(out, TF_COAP_OBSERVE, response->sequence & SEQUENCE);
     if (!block)
@@ -395,43 +408,40 @@ static enum tf_err compose(struct tf_coap_endpoint *endpoint, struct tf_coap_obs
         get.seen = TF_COAP_SEEN_BLOCK2;
         get.block2.szx = szx;
     }
-    return block->answer(endpoint, &get, response, out, now);
+    return block->answer(endpoint, &get, response, out);
 }
 
 static enum tf_err send_non(struct tf_coap_endpoint *endpoint, struct tf_coap_observer *observer,
-                            struct tf_coap_outgoing *out, tf_time now)
+                            struct tf_coap_outgoing *out)
 {
     struct tf_coap_peer *peer = observer->peer;
-    enum tf_err err;
+    enum tf_err err = tf_coap_write_non(endpoint, peer, out, false); /* there is room */
 
-    if (!tf_coap_room(endpoint, false))
-        return TF_LIMIT;
-    out->type = TF_COAP_NON;
-    out->message_id = tf_coap_message_id(endpoint, peer);
-    err = tf_coap_write(endpoint, peer->path, out, NULL, false);
     if (err)
         return err;
     observer->last_id = out->message_id;
     observer->has_last_id = true;
     observer->non_count++;
-    peer->notified = tf_time_add(TF_MAX(peer->notified, now), NON_COST);
+    take_out(observer); /* where a reset of it is looked for */
+    put_first(peer, observer);
+    peer->notified = tf_coap_later(TF_MAX(peer->notified, endpoint->now), NON_COST_MS);
     return TF_OK;
 }
 
 /* `last`: the observer ends with it. */
 static enum tf_err send_con(struct tf_coap_endpoint *endpoint, struct tf_coap_observer *observer,
-                            struct tf_coap_outgoing *out, tf_time now)
+                            struct tf_coap_outgoing *out)
 {
     struct tf_coap_peer *peer = observer->peer;
     struct tf_coap_exchange *exchange;
-    enum tf_err err = tf_coap_exchange_start(endpoint, peer, out, false, &exchange, now);
+    enum tf_err err = tf_coap_exchange_start(endpoint, peer, out, false, &exchange);
 
     if (err)
         return err;
     exchange->done = con_done;
     exchange->owner = observer;
     observer->exchange = exchange;
-    observer->last_con = now;
+    observer->last_con = endpoint->now;
     observer->non_count = 0;
     peer->notifying++;
     return TF_OK;
@@ -444,33 +454,26 @@ enum tf_err tf_coap_notify(struct tf_coap_endpoint *endpoint, uint64_t handle,
     struct tf_coap_outgoing out;
     enum tf_err err;
 
+    endpoint->now = now;
     if (!observer || observer->gone)
         return TF_NOT_FOUND;
-    unsigned class = tf_coap_class(response->code);
-    if (class != 2 && class != 4 && class != 5)
+    if (!tf_coap_outgoing_fill(&out, response))
         return TF_MISUSE;
     if (observer->exchange || is_busy(endpoint, observer->peer))
         return wait(observer);
     if (!tf_coap_room(endpoint, false))
         return TF_LIMIT;
-    memset(&out, 0, sizeof out);
-    out.code = response->code;
-    out.options = response->options;
-    out.option_count = response->option_count;
-    out.body = response->body;
-    out.body_count = response->body_count;
-    out.length = tf_coap_body_length(out.body, out.body_count);
-    out.token = token_of(observer);
-    err = compose(endpoint, observer, response, &out, now);
+    err = compose(endpoint, observer, response, &out);
     if (err)
         return err;
+    out.token = token_of(observer);
     bool last = !goes_on(out.code);
     err = last || response->con || is_spent(observer->peer, now) ||
                   con_due(endpoint->config, observer, now)
-              ? send_con(endpoint, observer, &out, now)
-              : send_non(endpoint, observer, &out, now);
+              ? send_con(endpoint, observer, &out)
+              : send_non(endpoint, observer, &out);
     if (err == TF_LIMIT) /* no exchange is free: nothing would tell when to try again */
-        err = send_non(endpoint, observer, &out, now);
+        err = send_non(endpoint, observer, &out);
     if (err)
         return err;
     unqueue(observer);

@@ -60,7 +60,7 @@ size_t tf_coap_endpoint_output(struct tf_coap_endpoint *endpoint, struct tf_data
     size_t path = PAD(endpoint->config->path_size), given = 0;
 
     if (endpoint->extension && !endpoint->has_current)
-        tf_coap_settle(endpoint, endpoint->now);
+        tf_coap_settle(endpoint);
     for (const uint8_t *at = endpoint->out_head; at != endpoint->out_tail && given < count;
          given++) {
         size_t length = length_of(at);
@@ -122,6 +122,23 @@ void tf_coap_unwrite(struct tf_coap_endpoint *endpoint, struct tf_bytes datagram
 
 /* ---- messages ---- */
 
+void tf_coap_outgoing_start(struct tf_coap_outgoing *out, uint8_t code)
+{
+    memset(out, 0, offsetof(struct tf_coap_outgoing, extra));
+    out->code = code;
+}
+
+bool tf_coap_outgoing_fill(struct tf_coap_outgoing *out, const struct tf_coap_response *response)
+{
+    tf_coap_outgoing_start(out, response->code);
+    out->options = response->options;
+    out->option_count = response->option_count;
+    out->body = response->body;
+    out->body_count = response->body_count;
+    out->length = tf_coap_body_length(response->body, response->body_count);
+    return (0x34 >> tf_coap_class(response->code) & 1) != 0; /* 2, 4, 5 */
+}
+
 void tf_coap_extra(struct tf_coap_outgoing *out, uint16_t number, struct tf_bytes value)
 {
     unsigned at = out->extra_count++;
@@ -131,6 +148,15 @@ void tf_coap_extra(struct tf_coap_outgoing *out, uint16_t number, struct tf_byte
         out->extra[at] = out->extra[at - 1];
     out->extra[at].number = number;
     out->extra[at].value = value;
+}
+
+bool tf_coap_has_extra(const struct tf_coap_outgoing *out, uint16_t number)
+{
+    for (unsigned i = 0; i < out->extra_count; i++) {
+        if (out->extra[i].number == number)
+            return true;
+    }
+    return false;
 }
 
 void tf_coap_extra_uint(struct tf_coap_outgoing *out, uint16_t number, uint32_t value)
@@ -199,7 +225,7 @@ enum tf_err tf_coap_write(struct tf_coap_endpoint *endpoint, const void *path,
     put_body(&encoder, out);
     if (encoder.out.failed)
         return TF_MISUSE;
-    struct tf_bytes written = tf_coap_encoded(&encoder);
+    struct tf_bytes written = tf_bytes_of(encoder.out.start, tf_writer_length(&encoder.out));
     commit(endpoint, path, written.length);
     if (ret_datagram)
         *ret_datagram = written;

@@ -7,13 +7,14 @@
 /* So many records are looked at before a new peer is refused: no scan over all. */
 #define HAND_STEPS 64u
 
-uint64_t tf_coap_hash(const struct tf_coap_endpoint *endpoint, struct tf_bytes bytes)
+tf_coap_hash_value tf_coap_hash(const struct tf_coap_endpoint *endpoint, struct tf_bytes bytes)
 {
-    return tf_hash(bytes, &endpoint->key);
+    return sizeof(tf_coap_hash_value) > 4 ? (tf_coap_hash_value)tf_hash(bytes, &endpoint->key)
+                                          : tf_hash32(bytes, &endpoint->key);
 }
 
 struct tf_coap_peer *tf_coap_peer_find(struct tf_coap_endpoint *endpoint, const void *path,
-                                       uint64_t path_hash)
+                                       tf_coap_hash_value path_hash)
 {
     struct tf_coap_peer *peer = tf_coap_pool_first(&endpoint->peers, (uint32_t)path_hash);
     size_t size = endpoint->config->path_size;
@@ -49,7 +50,7 @@ static bool make_room(struct tf_coap_endpoint *endpoint)
 }
 
 struct tf_coap_peer *tf_coap_peer_get(struct tf_coap_endpoint *endpoint, const void *path,
-                                      uint64_t path_hash)
+                                      tf_coap_hash_value path_hash)
 {
     struct tf_coap_pool *pool = &endpoint->peers;
     struct tf_coap_peer *peer = tf_coap_peer_find(endpoint, path, path_hash);
@@ -80,12 +81,21 @@ struct tf_coap_exchange *tf_coap_exchange_find(const struct tf_coap_endpoint *en
     return exchange;
 }
 
+enum tf_err tf_coap_write_non(struct tf_coap_endpoint *endpoint, struct tf_coap_peer *peer,
+                              struct tf_coap_outgoing *out, bool own)
+{
+    out->type = TF_COAP_NON;
+    out->message_id = tf_coap_message_id(endpoint, peer);
+    return tf_coap_write(endpoint, peer->path, out, NULL, own);
+}
+
 uint16_t tf_coap_message_id(struct tf_coap_endpoint *endpoint, struct tf_coap_peer *peer)
 {
     if (!peer)
         return endpoint->message_id++;
-    /* RFC 7252 4.4: not one that is in use; all but a few are free. */
-    while (tf_coap_exchange_find(endpoint, peer, peer->message_id))
+    /* RFC 7252 4.4: not one that is in use; all but a few are free, and if none is, so be it. */
+    for (uint32_t tries = UINT16_MAX;
+         tries && tf_coap_exchange_find(endpoint, peer, peer->message_id); tries--)
         peer->message_id++;
     return peer->message_id++;
 }

@@ -14,12 +14,12 @@ void tf_coap_request_free(struct tf_coap_endpoint *endpoint, struct tf_coap_requ
     tf_coap_pool_free(&endpoint->requests, request);
 }
 
-void tf_coap_settle(struct tf_coap_endpoint *endpoint, tf_time now)
+void tf_coap_settle(struct tf_coap_endpoint *endpoint)
 {
     struct tf_coap_request_slot *request = endpoint->fresh;
 
     endpoint->fresh = NULL;
-    if (request && !(endpoint->extension && endpoint->extension->settle(endpoint, request, now)))
+    if (request && !(endpoint->extension && endpoint->extension->settle(endpoint, request)))
         tf_coap_request_free(endpoint, request);
 }
 
@@ -27,8 +27,7 @@ void tf_coap_settle(struct tf_coap_endpoint *endpoint, tf_time now)
 
 /* Sends an answer: in the ACK, or as a NON (RFC 7252 5.2.1, 5.2.3). */
 static enum tf_err send_answer(struct tf_coap_endpoint *endpoint,
-                               struct tf_coap_request_slot *request, struct tf_coap_outgoing *out,
-                               tf_time now)
+                               struct tf_coap_request_slot *request, struct tf_coap_outgoing *out)
 {
     out->token = tf_bytes_of(request->token, request->token_length);
     out->type = TF_COAP_ACK;
@@ -38,60 +37,30 @@ static enum tf_err send_answer(struct tf_coap_endpoint *endpoint,
         out->message_id = endpoint->message_id++;
     }
     if (endpoint->extension)
-        return endpoint->extension->send(endpoint, request, out, now);
+        return endpoint->extension->send(endpoint, request, out);
     return tf_coap_write(endpoint, request->path, out, NULL, true);
 }
 
 void tf_coap_refuse(struct tf_coap_endpoint *endpoint, struct tf_coap_request_slot *request,
-                    uint8_t code, const struct tf_coap_option *option, tf_time now)
+                    uint8_t code, const struct tf_coap_option *option)
 {
     struct tf_coap_outgoing out;
 
-    out.code = code;
+    tf_coap_outgoing_start(&out, code);
     out.options = option;
-    out.option_count = option ? 1 : 0;
-    out.encoded_options = (struct tf_bytes){NULL, 0};
-    out.extra_count = 0;
-    out.skip = 0;
-    out.body_count = out.offset = out.length = 0;
-    (void)send_answer(endpoint, request, &out, now);
-}
-
-void tf_coap_reply_with(struct tf_coap_endpoint *endpoint, struct tf_coap_request_slot *request,
-                        struct tf_coap_outgoing *out, tf_time now)
-{
-    if (out->code == TF_COAP_CONTINUE) /* who sends blocks has to hear it */
-        request->no_response = 0;
-    (void)send_answer(endpoint, request, out, now);
+    out.option_count = option != NULL;
+    (void)send_answer(endpoint, request, &out);
 }
 
 void tf_coap_reply(struct tf_coap_endpoint *endpoint, struct tf_coap_request_slot *request,
-                   uint8_t code, struct tf_coap_outgoing *out, tf_time now)
+                   struct tf_coap_outgoing *out)
 {
-    out->code = code;
-    out->options = NULL;
-    out->encoded_options = (struct tf_bytes){NULL, 0};
-    out->skip = 0;
-    out->body_count = out->offset = out->length = 0;
-    tf_coap_reply_with(endpoint, request, out, now);
+    if (out->code == TF_COAP_CONTINUE) /* who sends blocks has to hear it */
+        request->no_response = 0;
+    (void)send_answer(endpoint, request, out);
 }
 
 /* ---- the application's answers ---- */
-
-/* The answer as the application gave it. */
-static void start(struct tf_coap_outgoing *out, const struct tf_coap_response *response)
-{
-    out->code = response->code;
-    out->options = response->options;
-    out->option_count = response->option_count;
-    out->encoded_options = (struct tf_bytes){NULL, 0};
-    out->skip = 0;
-    out->extra_count = 0;
-    out->body = response->body;
-    out->body_count = response->body_count;
-    out->offset = 0;
-    out->length = tf_coap_body_length(response->body, response->body_count);
-}
 
 /* The request that may be answered, by its handle. */
 static struct tf_coap_request_slot *find_request(const struct tf_coap_endpoint *endpoint,
@@ -115,23 +84,22 @@ enum tf_err tf_coap_respond(struct tf_coap_endpoint *endpoint, uint64_t handle,
 
     if (!request)
         return TF_NOT_FOUND;
-    unsigned class = tf_coap_class(response->code);
-    if ((class != 2 && class != 4 && class != 5) || (request->body_open && class == 2))
+    if (!tf_coap_outgoing_fill(&out, response) ||
+        (request->body_open && tf_coap_class(response->code) == 2))
         return TF_MISUSE;
     endpoint->now = now;
-    start(&out, response);
     if (extension) {
-        err = extension->answer(endpoint, request, response, &out, now);
+        err = extension->answer(endpoint, request, response, &out);
         if (err)
             return err;
     }
     if (out.code != TF_COAP_EMPTY) {
-        err = send_answer(endpoint, request, &out, now);
+        err = send_answer(endpoint, request, &out);
         if (err)
             return err;
     }
     if (extension)
-        extension->answered(endpoint, request, response, &out, &observer, &borrowed, now);
+        extension->answered(endpoint, request, response, &out, &observer, &borrowed);
     tf_coap_request_free(endpoint, request);
     if (ret_observer)
         *ret_observer = observer;
@@ -149,7 +117,7 @@ void tf_coap_ignore(struct tf_coap_endpoint *endpoint, uint64_t handle, tf_time 
     endpoint->now = now;
     /* RFC 7252 4.2: it is acknowledged all the same; without room the client asks again. */
     if (endpoint->extension)
-        (void)endpoint->extension->send(endpoint, request, NULL, now);
+        (void)endpoint->extension->send(endpoint, request, NULL);
     else if (request->type == TF_COAP_CON && tf_coap_room(endpoint, true))
         tf_coap_write_empty(endpoint, request->path, TF_COAP_ACK, request->message_id);
     tf_coap_request_free(endpoint, request);

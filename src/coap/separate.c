@@ -1,8 +1,8 @@
 /*
  * Answers that take time (RFC 7252 5.2.2): a request that is not answered at once is settled; its
  * CON gets an empty ACK after a while, or when it comes again; the answer is then a CON of its own.
- * Such answers do not wait behind NSTART calls: a server that answers may have one exchange for
- * each request that it took.
+ * Such answers do not wait behind NSTART calls; a peer that leaves too many of them without an
+ * acknowledgement gets NON ones.
  */
 #include "coap/endpoint.h"
 
@@ -30,9 +30,8 @@ static void acknowledge(struct tf_coap_endpoint *endpoint, struct tf_coap_reques
     tf_coap_timer_stop(endpoint, &request->timer);
 }
 
-static bool on_timer(struct tf_coap_endpoint *endpoint, struct tf_coap_timer *timer, tf_time now)
+static bool on_timer(struct tf_coap_endpoint *endpoint, struct tf_coap_timer *timer)
 {
-    (void)now;
     if (!tf_coap_room(endpoint, false))
         return false;
     acknowledge(endpoint, tf_container_of(timer, struct tf_coap_request_slot, timer));
@@ -40,7 +39,7 @@ static bool on_timer(struct tf_coap_endpoint *endpoint, struct tf_coap_timer *ti
 }
 
 static enum tf_coap_verdict settle(struct tf_coap_endpoint *endpoint,
-                                   struct tf_coap_request_slot *request, tf_time now)
+                                   struct tf_coap_request_slot *request)
 {
     const struct tf_coap_endpoint_config *config = endpoint->config;
     uint32_t wait_ms = config->separate_after_ms ? config->separate_after_ms : SEPARATE_AFTER_MS;
@@ -55,7 +54,7 @@ static enum tf_coap_verdict settle(struct tf_coap_endpoint *endpoint,
                       tf_coap_mix(request->path_hash, request->message_id));
     if (request->type == TF_COAP_CON && !request->acknowledged) {
         request->timer.fire = on_timer;
-        tf_coap_timer_set(endpoint, &request->timer, tf_time_add(now, wait_ms * TF_MILLISECOND));
+        tf_coap_timer_in(endpoint, &request->timer, wait_ms);
     }
     return TF_COAP_DONE;
 }
@@ -71,22 +70,13 @@ static void unsettle(struct tf_coap_endpoint *endpoint, struct tf_coap_request_s
 void tf_coap_request_adopt(struct tf_coap_endpoint *endpoint, struct tf_coap_request_slot *request,
                            const struct tf_coap_request_slot *from)
 {
-    struct tf_coap_request_slot old = *request;
+    const size_t first = offsetof(struct tf_coap_request_slot, type);
+    const size_t own = offsetof(struct tf_coap_request_slot, path);
+    const size_t rest = offsetof(struct tf_coap_request_slot, path_hash);
 
     unsettle(endpoint, request);
-    old.slot = request->slot;
-    old.timer = request->timer;
-    *request = *from;
-    request->slot = old.slot;
-    request->timer = old.timer;
-    request->notice = old.notice;
-    request->peer = old.peer;
-    request->transfer = old.transfer;
-    request->user = old.user;
-    request->path = old.path;
-    request->body_open = old.body_open;
-    request->observe = old.observe;
-    request->acknowledged = false;
+    memcpy((uint8_t *)request + first, (const uint8_t *)from + first, own - first);
+    memcpy((uint8_t *)request + rest, (const uint8_t *)from + rest, sizeof(*request) - rest);
     endpoint->fresh = request;
 }
 
@@ -125,12 +115,11 @@ static void ended(struct tf_coap_endpoint *endpoint, struct tf_coap_request_slot
 /* RFC 7252 4.2: a duplicate of what is not answered yet gets the empty ACK, again if it had it. */
 static enum tf_coap_verdict repeated(struct tf_coap_endpoint *endpoint,
                                      struct tf_coap_request_slot *request,
-                                     const struct tf_coap_inbound *in, tf_time now)
+                                     const struct tf_coap_inbound *in)
 {
     const struct tf_coap_pool *pool = &endpoint->requests;
     struct tf_coap_request_slot *open;
 
-    (void)now;
     if (!pool->used)
         return TF_COAP_GO_ON;
     open = tf_coap_pool_first(pool, tf_coap_mix(in->path_hash, request->message_id));
@@ -138,6 +127,7 @@ static enum tf_coap_verdict repeated(struct tf_coap_endpoint *endpoint,
         if (open->message_id == request->message_id && open->path_hash == request->path_hash &&
             open->type == request->type && open->method == request->method &&
             open->request_size == request->request_size &&
+            open->datagram_hash == request->datagram_hash &&
             tf_bytes_equal(tf_bytes_of(open->token, open->token_length), in->message.token))
             break;
     }
@@ -150,8 +140,15 @@ static enum tf_coap_verdict repeated(struct tf_coap_endpoint *endpoint,
 
 /* ---- the answer ---- */
 
+static void answer_done(struct tf_coap_endpoint *endpoint, struct tf_coap_exchange *exchange,
+                        enum tf_coap_outcome outcome)
+{
+    (void)endpoint, (void)outcome;
+    exchange->peer->answering--;
+}
+
 static enum tf_err send(struct tf_coap_endpoint *endpoint, struct tf_coap_request_slot *request,
-                        struct tf_coap_outgoing *out, tf_time now)
+                        struct tf_coap_outgoing *out)
 {
     struct tf_coap_peer *peer = request->peer;
     struct tf_coap_exchange *exchange;
@@ -160,12 +157,20 @@ static enum tf_err send(struct tf_coap_endpoint *endpoint, struct tf_coap_reques
         peer = tf_coap_peer_get(endpoint, request->path, request->path_hash);
     if (!peer)
         return TF_AGAIN;
-    enum tf_err err = tf_coap_exchange_start(endpoint, peer, out, !endpoint->fresh, &exchange, now);
-    return err == TF_LIMIT ? TF_AGAIN : err; /* one becomes free with time */
+    enum tf_err err = TF_LIMIT;
+    if (peer->answering < TF_COAP_ANSWERS_MAX)
+        err = tf_coap_exchange_start(endpoint, peer, out, !endpoint->fresh, &exchange);
+    if (!err) {
+        peer->answering++;
+        exchange->done = answer_done;
+    } else if (err == TF_LIMIT) {
+        /* RFC 7252 5.2.2 lets it be a NON: who acknowledges nothing keeps nobody waiting. */
+        err = tf_coap_write_non(endpoint, peer, out, !endpoint->fresh);
+    }
+    return err;
 }
 
-static void acknowledged(struct tf_coap_endpoint *endpoint, const struct tf_coap_inbound *in,
-                         tf_time now)
+static void acknowledged(struct tf_coap_endpoint *endpoint, const struct tf_coap_inbound *in)
 {
     struct tf_coap_peer *peer = tf_coap_peer_find(endpoint, in->datagram->path, in->path_hash);
     bool reset = in->message.type == TF_COAP_RST;
@@ -173,7 +178,7 @@ static void acknowledged(struct tf_coap_endpoint *endpoint, const struct tf_coap
     endpoint->counters.resets_in += reset;
     if (peer)
         tf_coap_exchange_answer(endpoint, peer, in->message.message_id,
-                                reset ? TF_COAP_RESET : TF_COAP_ACKNOWLEDGED, now);
+                                reset ? TF_COAP_RESET : TF_COAP_ACKNOWLEDGED);
 }
 
 const struct tf_coap_feature tf_coap_separate = {.extension = &tf_coap_extension,

@@ -205,8 +205,9 @@ uint8_t tf_coap_server_route(struct tf_coap_server_request *request, struct tf_c
     return path_is_plain(request->sub) ? 0 : TF_COAP_BAD_REQUEST;
 }
 
-/* Whether If-Match and If-None-Match hold (RFC 7252 5.10.8). */
-static bool condition_holds(const struct tf_coap_server_request *request)
+/* Whether If-Match and If-None-Match hold (RFC 7252 5.10.8); `absent`: the latter is meant, though
+ * it is not among the options. */
+static bool condition_holds(const struct tf_coap_server_request *request, bool absent)
 {
     struct tf_coap_cursor cursor = tf_coap_options(request->options);
     struct tf_bytes etag = {NULL, 0};
@@ -215,6 +216,8 @@ static bool condition_holds(const struct tf_coap_server_request *request)
     bool wanted = false, matched = false;
     struct tf_coap_option option;
 
+    if (absent && there)
+        return false;
     while (tf_coap_option_next(&cursor, &option)) {
         if (option.number == TF_COAP_IF_NONE_MATCH && there)
             return false;
@@ -241,7 +244,7 @@ static bool format_taken(const struct tf_coap_server_request *request)
 static uint8_t run(struct tf_coap_server *server, const struct tf_coap_event *event,
                    struct tf_coap_server_request *request, struct tf_coap_answer *answer)
 {
-    bool conditional = false;
+    bool conditional = false, absent = false;
     uint8_t code = tf_coap_server_route(request, server->root, &conditional);
 
     if (code)
@@ -257,13 +260,15 @@ static uint8_t run(struct tf_coap_server *server, const struct tf_coap_event *ev
     if (!chunks && (event->more || event->offset)) {
         if (!server->collection)
             return TF_COAP_TOO_LARGE;
-        code = server->collection->take(server, event, answer, &request->body);
+        if (conditional && !event->offset && !condition_holds(request, false))
+            return TF_COAP_PRECONDITION_FAILED; /* nothing is collected in vain */
+        code = server->collection->take(server, event, answer, &request->body, &absent);
         if (code)
             return code;
         request->offset = 0;
     }
     /* Of a body in runs the first one decides: the handler may have begun to change the state. */
-    if (conditional && !request->offset && !condition_holds(request))
+    if ((conditional || absent) && !request->offset && !condition_holds(request, absent))
         return TF_COAP_PRECONDITION_FAILED;
     return handler(request, answer);
 }

@@ -19,11 +19,12 @@ struct tf_coap_observation {
 /* server_body.c, linked by tf_coap_server_give_bodies. */
 struct tf_coap_collection {
     /*
-     * Keeps the run of a body. TF_COAP_CONTINUE: others have to come; 0: *ret_body is the whole;
-     * else the code of the error, for which *answer has been filled.
+     * Keeps the run of a body. TF_COAP_CONTINUE: others have to come; 0: *ret_body is the whole,
+     * and *ret_absent says that If-None-Match came with its first block, as it does with no other
+     * (RFC 7959 2.10); else the code of the error, for which *answer has been filled.
      */
     uint8_t (*take)(struct tf_coap_server *server, const struct tf_coap_event *event,
-                    struct tf_coap_answer *answer, struct tf_bytes *ret_body);
+                    struct tf_coap_answer *answer, struct tf_bytes *ret_body, bool *ret_absent);
     /* The request has ended, or its body is not wanted any more; false: nothing was kept of it. */
     bool (*drop)(struct tf_coap_server *server, uint64_t handle);
 };

@@ -24,10 +24,11 @@ static uint8_t too_large(struct tf_coap_answer *answer, uint32_t size)
 }
 
 static uint8_t body_take(struct tf_coap_server *server, const struct tf_coap_event *event,
-                         struct tf_coap_answer *answer, struct tf_bytes *ret_body)
+                         struct tf_coap_answer *answer, struct tf_bytes *ret_body, bool *ret_absent)
 {
     struct tf_coap_server_body *body = body_of(server, event->handle);
     size_t length = event->body.length;
+    struct tf_bytes value;
 
     if (!body && event->offset)
         return TF_COAP_INCOMPLETE; /* its beginning was refused */
@@ -40,6 +41,7 @@ static uint8_t body_take(struct tf_coap_server *server, const struct tf_coap_eve
         if (event->total > body->size)
             return too_large(answer, body->size);
         body->handle = event->handle;
+        body->absent = tf_coap_option_find(event->message.options, TF_COAP_IF_NONE_MATCH, &value);
     }
     if (event->offset > body->size || length > body->size - event->offset)
         return too_large(answer, body->size);
@@ -49,6 +51,7 @@ static uint8_t body_take(struct tf_coap_server *server, const struct tf_coap_eve
     if (event->more)
         return TF_COAP_CONTINUE;
     *ret_body = tf_bytes_of(body->data, body->length);
+    *ret_absent = body->absent;
     return 0;
 }
 

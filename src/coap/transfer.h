@@ -16,22 +16,23 @@ enum tf_coap_transfer_kind {
 
 struct tf_coap_transfer {
     struct tf_coap_slot slot; /* linked by key */
-    struct tf_coap_timer timer;
-    struct tf_coap_notice notice;           /* RETURNED */
+    uint8_t kind, code;
+    uint8_t options_length;                 /* of `options` */
     struct tf_coap_transfer *older, *newer; /* by last use */
     struct tf_coap_peer *peer;              /* held */
     struct tf_coap_request_slot *request;   /* Block1: whose body it is */
-    uint64_t key;                           /* hash of the cache key */
-    uint64_t owner;                         /* Block2: the lent body */
-    uint64_t returned;                      /* an owner to be RETURNED; 0: none */
+    struct tf_coap_timer timer;
+    struct tf_coap_notice notice; /* RETURNED */
+    tf_coap_hash_value key;       /* hash of the cache key */
+    uint64_t owner;               /* Block2: the lent body */
+    uint64_t returned;            /* an owner to be RETURNED; 0: none */
     tf_time used_at;
     const struct tf_bytes *body;
     size_t body_count, body_length;
     uint32_t offset; /* Block1: the next byte wanted */
     uint32_t format; /* BODY: the Content-Format of its first block; UINT32_MAX: none */
-    uint8_t kind, code;
     /* Block2: what stands in each block: ETag, Content-Format, Max-Age, encoded. */
-    uint8_t options_length, options[24];
+    uint8_t options[24];
 };
 
 #endif

@@ -132,6 +132,10 @@ class Full(Observe):
             self.assertIn("4.13", client("-m", "put", "-b", "64", "-f", name, self.board.url("store"))[1])
 
 
+class All(Full):
+    PROGRAM = "coap_all"
+
+
 class Client(unittest.TestCase):
     """A board as a client of libcoap's server."""
 

@@ -69,6 +69,60 @@ static void test_sip(void **state)
     assert_true(tf_hash((struct tf_bytes){NULL, 0}, &key) == tf_hash(tf_bytes_of(input, 0), &key));
 }
 
+/* The same of the half-width hash. */
+static uint32_t slow_half_sip13(const uint8_t *data, size_t length, uint32_t k0, uint32_t k1)
+{
+    uint8_t padded[128] = {0};
+    uint32_t v[4] = {k0, k1, k0 ^ 0x6c796765u, k1 ^ 0x74656462u};
+    size_t words = length / 4 + 1;
+    memcpy(padded, data, length);
+    padded[words * 4 - 1] = (uint8_t)length;
+    for (size_t i = 0; i < words + 3; i++) {
+        uint32_t word = 0;
+        for (unsigned j = 4; i < words && j-- > 0;)
+            word = word << 8 | padded[i * 4 + j];
+        if (i == words)
+            v[2] ^= 0xff;
+        v[3] ^= word;
+        v[0] += v[1];
+        v[1] = v[1] << 5 | v[1] >> 27;
+        v[1] ^= v[0];
+        v[0] = v[0] << 16 | v[0] >> 16;
+        v[2] += v[3];
+        v[3] = v[3] << 8 | v[3] >> 24;
+        v[3] ^= v[2];
+        v[0] += v[3];
+        v[3] = v[3] << 7 | v[3] >> 25;
+        v[3] ^= v[0];
+        v[2] += v[1];
+        v[1] = v[1] << 13 | v[1] >> 19;
+        v[1] ^= v[2];
+        v[2] = v[2] << 16 | v[2] >> 16;
+        v[0] ^= word;
+    }
+    return v[1] ^ v[3];
+}
+
+static void test_half_sip(void **state)
+{
+    (void)state;
+    const struct tf_hash_key key = {UINT64_C(0x0706050403020100), 0};
+    const struct tf_hash_key other = {key.k0 ^ 1, 0};
+    uint8_t input[80];
+    for (size_t i = 0; i < sizeof(input); i++)
+        input[i] = (uint8_t)i;
+    for (size_t length = 0; length <= sizeof(input); length++) {
+        uint32_t hash = tf_hash32(tf_bytes_of(input, length), &key);
+        assert_int_equal(hash, slow_half_sip13(input, length, 0x03020100, 0x07060504));
+        assert_int_not_equal(hash, tf_hash32(tf_bytes_of(input, length), &other));
+    }
+    /* Values that other implementations publish. */
+    assert_int_equal(tf_hash32(tf_bytes_of(input, 0), &key), 0x5814c896);
+    assert_int_equal(tf_hash32(tf_bytes_of(input, 3), &key), 0x01539939);
+    assert_int_equal(tf_hash32(tf_bytes_of(input, 8), &key), 0x577999b1);
+    assert_int_equal(tf_hash32((struct tf_bytes){NULL, 0}, &key), 0x5814c896);
+}
+
 /* Homes are for ever: these values must never change. */
 static void test_home_is_fixed(void **state)
 {
@@ -146,7 +200,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sip),          cmocka_unit_test(test_home_is_fixed),
         cmocka_unit_test(test_home_differs), cmocka_unit_test(test_home_spreads),
-        cmocka_unit_test(test_avalanche),
+        cmocka_unit_test(test_avalanche),    cmocka_unit_test(test_half_sip),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

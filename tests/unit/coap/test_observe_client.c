@@ -155,6 +155,26 @@ static void test_order(void **state)
 }
 
 /* The server does not want to: the answer is the last. */
+/* A registration that was sent twice is answered twice: what the first copy met comes too late. */
+static void test_late_answer(void **state)
+{
+    struct probe *probe = probe_new(NULL, NULL);
+    struct packet packet;
+
+    (void)state;
+    uint64_t handle = observe(probe);
+    uint16_t id = probe_last(probe)->message.message_id;
+    notify_plain(probe, TF_COAP_ACK, 5);
+    expect_notification(probe, handle, 5);
+    packet_start_id(&packet, TF_COAP_ACK, TF_COAP_NOT_FOUND, id, tf_bytes_of(token, 8));
+    probe_clear(probe);
+    packet_feed(probe, SERVER, &packet);
+    assert_int_equal(probe_count(probe, TF_COAP_EVENT_RESPONSE), 0);
+    notify_plain(probe, TF_COAP_NON, 6);
+    expect_notification(probe, handle, 6);
+    probe_free(probe);
+}
+
 static void test_plain_answer(void **state)
 {
     struct probe *probe = probe_new(NULL, NULL);
@@ -375,14 +395,94 @@ static void test_block_changed(void **state)
     probe_free(probe);
 }
 
+/* A path so long that a registration just fits a datagram, and no fetch of a block does. */
+static void test_block_no_room(void **state)
+{
+    static const struct tf_coap_option path = {
+        TF_COAP_URI_PATH,
+        {(const uint8_t *)"a234567890b234567890c234567890d234567890e23456789", 49}};
+    struct tf_coap_endpoint_config config = probe_config();
+    struct tf_coap_request request = {.method = TF_COAP_GET,
+                                      .observe = true,
+                                      .options = &path,
+                                      .option_count = 1,
+                                      .user = &message_id};
+    uint32_t peer = SERVER;
+    uint64_t handles[8];
+
+    (void)state;
+    config.datagram_max = 64;
+    config.nstart = 8;
+    struct probe *probe = probe_new(&config, NULL);
+    for (size_t i = 0; i < 8; i++) {
+        probe_clear(probe);
+        assert_int_equal(tf_coap_call(probe->endpoint, &peer, &request, &handles[i], probe->now),
+                         TF_OK);
+        probe_run(probe);
+        memcpy(token, probe_only(probe)->message.token.data, 8);
+        notify_block(probe, TF_COAP_ACK, 1, "a", 1);
+        assert_true(expect_notification(probe, handles[i], 1)->more);
+        /* Nothing follows: not even an event for the fetch, which nobody but the machine knows. */
+        assert_int_equal(probe->seen_count, 1);
+        assert_int_equal(probe->sent_count, 0);
+        assert_int_equal(tf_coap_endpoint_counters(probe->endpoint)->calls, i + 1);
+    }
+    for (size_t i = 0; i < 8; i++)
+        tf_coap_cancel(probe->endpoint, handles[i], false, probe->now);
+    probe_run(probe);
+    assert_int_equal(tf_coap_endpoint_counters(probe->endpoint)->calls, 0);
+    assert_int_equal(tf_coap_endpoint_counters(probe->endpoint)->buffers, 0);
+    probe_free(probe);
+}
+
+/* Observations end while the fetches of others wait behind NSTART: one pass, no way back. */
+static void test_block_ends_behind_others(void **state)
+{
+    struct probe *probe = probe_new(NULL, NULL);
+    uint64_t handles[8];
+    uint8_t tokens[8][8];
+
+    (void)state;
+    for (size_t i = 0; i < 8; i++) {
+        probe_clear(probe);
+        handles[i] = observe(probe);
+        memcpy(tokens[i], token, 8);
+        notify_plain(probe, TF_COAP_ACK, 1);
+    }
+    for (size_t i = 0; i < 8; i++) {
+        memcpy(token, tokens[i], 8);
+        notify_block(probe, TF_COAP_NON, 2, "a", 1);
+        assert_int_equal(probe->sent_count, i == 0);
+    }
+    assert_int_equal(tf_coap_endpoint_counters(probe->endpoint)->calls, 16);
+    for (size_t i = 0; i < 8; i++) {
+        probe_clear(probe);
+        tf_coap_cancel(probe->endpoint, handles[i], false, probe->now);
+        assert_true(tf_coap_endpoint_check(probe->endpoint));
+        assert_int_equal(tf_coap_endpoint_counters(probe->endpoint)->calls, 14 - 2 * i);
+        probe_run(probe);
+        assert_int_equal(probe->sent_count, i < 7); /* the next fetch */
+    }
+    assert_int_equal(tf_coap_endpoint_counters(probe->endpoint)->buffers, 0);
+    probe_free(probe);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_notifications), cmocka_unit_test(test_order),
-        cmocka_unit_test(test_plain_answer),  cmocka_unit_test(test_again),
-        cmocka_unit_test(test_again_crossed), cmocka_unit_test(test_cancel_tell),
-        cmocka_unit_test(test_cancel_forget), cmocka_unit_test(test_block),
-        cmocka_unit_test(test_block_newer),   cmocka_unit_test(test_block_changed),
+        cmocka_unit_test(test_notifications),
+        cmocka_unit_test(test_order),
+        cmocka_unit_test(test_late_answer),
+        cmocka_unit_test(test_plain_answer),
+        cmocka_unit_test(test_again),
+        cmocka_unit_test(test_again_crossed),
+        cmocka_unit_test(test_cancel_tell),
+        cmocka_unit_test(test_cancel_forget),
+        cmocka_unit_test(test_block),
+        cmocka_unit_test(test_block_no_room),
+        cmocka_unit_test(test_block_ends_behind_others),
+        cmocka_unit_test(test_block_newer),
+        cmocka_unit_test(test_block_changed),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
