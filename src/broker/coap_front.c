@@ -275,6 +275,7 @@ static void on_turn(struct tf_front *base)
     struct tf_list_node *node;
     base->again = false;
     tf_coap_front_list(front);
+    tf_coap_front_patches(front);
     for (node = tf_list_first(&front->channels); node;
          node = tf_list_next(&front->channels, node)) {
         serve(tf_container_of(node, struct coap_channel, in_front));
@@ -353,6 +354,8 @@ static enum tf_err create(const struct tf_front_context *context, struct tf_fron
     tf_list_init(&front->reads.reads);
     tf_list_init(&front->channels);
     tf_list_init(&front->orphans);
+    tf_list_init(&front->bodies);
+    tf_list_init(&front->patches);
     tf_list_init(&front->listings);
     tf_list_init(&front->gathers);
     tf_list_init(&front->core_observers);

@@ -142,8 +142,8 @@ void tf_coap_front_work_answer(struct coap_work *work)
         tf_coap_front_work_free(work);
     } else if (tf_coap_front_respond(channel, work->request, &work->result) == TF_OK) {
         tf_coap_front_work_free(work);
-    } else if (!tf_list_linked(&work->in_answers)) {
-        tf_list_push_back(&channel->answers, &work->in_answers);
+    } else if (!tf_list_linked(&work->in_queue)) {
+        tf_list_push_back(&channel->answers, &work->in_queue);
     }
 }
 
@@ -151,7 +151,7 @@ void tf_coap_front_answers(struct coap_channel *channel)
 {
     struct tf_list_node *node, *next;
     for (node = tf_list_first(&channel->answers); node; node = next) {
-        struct coap_work *work = tf_container_of(node, struct coap_work, in_answers);
+        struct coap_work *work = tf_container_of(node, struct coap_work, in_queue);
         next = tf_list_next(&channel->answers, node);
         if (tf_coap_front_respond(channel, work->request, &work->result) != TF_OK) {
             return; /* no room for the first: none for the others either */

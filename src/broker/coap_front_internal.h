@@ -7,6 +7,7 @@
  *   coap_front_observe.c  observers
  *   coap_front_patch.c    PATCH and iPATCH: read, change, write if nobody else did
  *   coap_front_listing.c  /.well-known/core
+ *   coap_front_gather.c   a shard's part of it
  *
  * A request is answered while the machine's event is at hand where the home is this shard and no
  * other shard has to be asked. Else there is a `work` for it, which waits for what was asked:
@@ -16,6 +17,8 @@
  *      +------------------------------------------+          |    (no room for it)
  *                                                            +--> (ended by the peer or the
  * channel: `channel` NULL) ------> gone
+ *
+ * A patch of many is in TURN before it is in WAITING, until there is a turn that may bear it.
  */
 #ifndef TF_BROKER_COAP_FRONT_INTERNAL_H
 #define TF_BROKER_COAP_FRONT_INTERNAL_H
@@ -66,12 +69,12 @@ struct coap_result {
     struct tf_message *message; /* the value, or what was written; NULL: none. Counted in a work */
 };
 
-enum coap_work_state { COAP_WORK_BODY, COAP_WORK_WAITING, COAP_WORK_ANSWER };
+enum coap_work_state { COAP_WORK_BODY, COAP_WORK_TURN, COAP_WORK_WAITING, COAP_WORK_ANSWER };
 
 /* A request under way. */
 struct coap_work {
     struct tf_list_node in_channel; /* channel->works, or front->orphans */
-    struct tf_list_node in_answers;
+    struct tf_list_node in_queue;   /* channel->answers, front->bodies or front->patches */
     struct coap_front *front;
     struct coap_channel *channel; /* NULL: nobody waits for the answer any more */
     uint64_t request;
@@ -82,6 +85,7 @@ struct coap_work {
     bool write;                      /* WAITING: for a ticket, else for a read */
     uint16_t format;                 /* of a patch */
     uint64_t charged;                /* bytes of a body in blocks */
+    tf_time heard;                   /* BODY: when its last block came */
     struct tf_message *incoming;     /* the message to be written */
     struct tf_message *patch;        /* of PATCH and iPATCH: the patch document */
     struct coap_condition condition; /* of PATCH: that nobody else has written meanwhile */
@@ -110,10 +114,14 @@ struct coap_front {
     struct tf_ticket_owner tickets; /* tag: a work */
     struct tf_read_owner reads;     /* tag: a work */
     uint64_t body_bytes;            /* of bodies in blocks */
-    uint8_t *scratch;               /* COAP_SCRATCH_SIZE bytes, for an address */
-    struct tf_list listings;        /* being gathered, or kept for their blocks; newest last */
-    struct tf_list gathers;         /* what this shard has to list for others */
+    struct tf_list bodies;          /* works in BODY; whose block came last is last */
+    struct tf_list patches;         /* works in TURN */
+    size_t patch_left;       /* bytes of patches and documents still to be read in this turn */
+    uint8_t *scratch;        /* COAP_SCRATCH_SIZE bytes, for an address */
+    struct tf_list listings; /* being gathered, or kept for their blocks; newest last */
+    struct tf_list gathers;  /* what this shard has to list for others */
     size_t listing_count;
+    size_t gathering;       /* of the listings */
     uint64_t listing_bytes; /* of the texts of listings and gathers */
     uint64_t listing_id;
     size_t core_count;          /* of core_observers */
@@ -243,10 +251,45 @@ bool tf_coap_front_patch_format(uint16_t format);
  * writes it. */
 void tf_coap_front_patch(struct coap_work *work);
 
+/* A turn: goes on with the patches that wait for one. */
+void tf_coap_front_patches(struct coap_front *front);
+
 /* The value that it is to change has been read. */
 void tf_coap_front_patch_read(struct coap_work *work, const struct tf_value_view *view);
 
+/* coap_front_gather.c */
+
+#define COAP_LISTING_BYTES_MAX (64u << 20) /* of all texts in a shard: above, what is kept goes */
+
+/* One shard's part: travels from who asks to who lists and back. */
+struct coap_gather {
+    struct tf_list_node node; /* front->gathers */
+    uint64_t listing;         /* its id */
+    unsigned from;
+    struct tf_value_cursor cursor;
+    struct tf_message *text; /* NULL: nothing yet */
+    size_t length;
+    bool failed;
+    size_t query_length;
+    uint8_t query[];
+};
+
+/* An empty listing, or a part; NULL: no memory. */
+struct tf_message *tf_coap_front_listing_text(struct coap_front *front);
+
+/* A part, not begun, of the listing with this id and query; NULL: no memory. */
+struct coap_gather *tf_coap_front_gather_new(struct coap_front *front, uint64_t listing,
+                                             struct tf_bytes query);
+void tf_coap_front_gather_free(struct coap_front *front, struct coap_gather *gather);
+
+/* Goes on with a part, within *budget. True: it is complete. */
+bool tf_coap_front_gather_some(struct coap_front *front, struct coap_gather *gather,
+                               size_t *budget);
+
 /* coap_front_listing.c */
+
+/* Frees a listing that is kept, the oldest, which may be wanted again. False: there is none. */
+bool tf_coap_front_listing_drop(struct coap_front *front);
 
 /* Answers a request for /.well-known/core, or makes an observer of it. */
 void tf_coap_front_core(struct coap_channel *channel, const struct tf_coap_event *event);

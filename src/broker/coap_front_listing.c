@@ -17,15 +17,12 @@
 #include <trefoil/coap_link.h>
 #include <trefoil/coap_uri.h>
 
-#define LOOK_BUDGET 2048u       /* addresses that are looked at in a turn, */
-#define LOOK_RUN 512u           /* and for one gathering before the next has its turn */
-#define LOOK_BYTES 64u          /* of an address, beyond which it counts as several */
-#define LISTINGS_MAX 256u       /* gathered or kept at once in a shard */
-#define OBSERVERS_MAX 64u       /* of a shard */
-#define KEEP (60 * TF_SECOND)   /* a listing for its next block */
-#define QUIET TF_SECOND         /* between two notices of change */
-#define LISTING_MAX (16u << 20) /* bytes of a part: above, a reader has to filter */
-#define BYTES_MAX (64u << 20)   /* of all texts in a shard: above, what is kept goes */
+#define LOOK_BUDGET 2048u     /* addresses that are looked at in a turn, for all parts */
+#define GATHERING_MAX 4u      /* of these: were it all, all would be in memory half made */
+#define LISTINGS_MAX 256u     /* gathered or kept at once in a shard */
+#define OBSERVERS_MAX 64u     /* of a shard */
+#define KEEP (60 * TF_SECOND) /* a listing for its next block */
+#define QUIET TF_SECOND       /* between two notices of change */
 
 /* An observer of the listing, with what it asked for. */
 struct core_observer {
@@ -54,145 +51,15 @@ struct coap_listing {
     struct tf_message *text;      /* the whole, when all parts are there */
     uint64_t version;
     unsigned waiting; /* parts that are not there */
+    bool queued;      /* it is to be gathered when fewer are */
+    bool gathering;
     bool failed;
-    bool kept; /* nobody waits for it any more */
+    bool charged; /* with `text`, which several may share */
+    bool kept;    /* nobody waits for it any more */
     size_t query_length;
     struct tf_message *parts[TF_SHARDS_MAX];
     uint8_t query[];
 };
-
-/* One shard's part: travels from who asks to who lists and back. */
-struct gather {
-    struct tf_list_node node; /* front->gathers */
-    uint64_t listing;         /* its id */
-    unsigned from;
-    struct tf_value_cursor cursor;
-    struct tf_message *text; /* NULL: nothing yet */
-    size_t length;
-    bool failed;
-    size_t query_length;
-    uint8_t query[];
-};
-
-/* Frees a listing that is kept, the oldest, which may be wanted again. False: there is none. */
-static bool drop_kept(struct coap_front *front);
-
-/* ---- a part ---- */
-
-static struct tf_message *text_new(struct coap_front *front)
-{
-    static const uint8_t format[2] = {0, TF_COAP_FORMAT_LINK};
-    struct tf_envelope envelope = {.address = tf_bytes_str(".well-known/core"),
-                                   .content_type = tf_bytes_str("application/link-format"),
-                                   .encoded = tf_bytes_of(format, sizeof(format)),
-                                   .expires = TF_TIME_NEVER,
-                                   .origin = TF_PROTOCOL_COAP};
-    return tf_message_new(&envelope, front->shard->config.alloc);
-}
-
-/* Writes the link of a value. RFC 7252 7.2.1, RFC 7641 6. */
-static void link_write(struct tf_writer *out, const struct tf_message *message)
-{
-    const struct tf_envelope *envelope = &message->publication.envelope;
-    struct tf_bytes segment;
-    size_t offset = 0;
-    uint16_t format;
-    tf_write_u8(out, '<');
-    while (tf_mapping_coap_segment(envelope->address, &offset, &segment)) {
-        tf_coap_segment_write(out, segment);
-    }
-    tf_write_u8(out, '>');
-    if (tf_mapping_format_of(envelope, &format)) {
-        tf_coap_attribute_write_uint(out, tf_bytes_str("ct"), format);
-    }
-    size_t size = tf_publication_length(&message->publication);
-    if (size <= UINT32_MAX) {
-        tf_coap_attribute_write_uint(out, tf_bytes_str("sz"), (uint32_t)size);
-    }
-    tf_coap_attribute_write_flag(out, tf_bytes_str("obs"));
-}
-
-/* Adds a value's link to a part, if it is wanted. */
-static void add_link(struct coap_front *front, struct gather *gather,
-                     const struct tf_message *message)
-{
-    struct tf_bytes address = message->publication.envelope.address;
-    struct tf_writer out = tf_writer_of(front->scratch, COAP_SCRATCH_SIZE);
-    struct tf_coap_link link;
-    if (!tf_mapping_coap_has_form(address)) {
-        return;
-    }
-    tf_write_u8(&out, ',');
-    link_write(&out, message);
-    if (out.failed) {
-        return; /* an address that percent-encoding makes longer than a datagram */
-    }
-    struct tf_bytes text = tf_bytes_of(front->scratch + 1, tf_writer_length(&out) - 1);
-    struct tf_coap_links links = tf_coap_links_of(text);
-    if (gather->query_length &&
-        (tf_coap_link_next(&links, &link) ||
-         !tf_coap_link_wanted(&link, tf_bytes_of(gather->query, gather->query_length)))) {
-        return;
-    }
-    if (!gather->text) {
-        gather->text = text_new(front);
-    } else {
-        text = tf_bytes_of(front->scratch, tf_writer_length(&out));
-    }
-    while (front->listing_bytes + text.length > BYTES_MAX && drop_kept(front)) {
-    }
-    if (!gather->text || gather->length + text.length > LISTING_MAX ||
-        front->listing_bytes + text.length > BYTES_MAX || tf_message_append(gather->text, text)) {
-        gather->failed = true;
-        return;
-    }
-    gather->length += text.length;
-    front->listing_bytes += text.length;
-}
-
-/* Goes on with a part, within *budget. True: it is complete. */
-static bool gather_some(struct coap_front *front, struct gather *gather, size_t *budget)
-{
-    size_t run = TF_MIN(*budget, LOOK_RUN), looked = 0;
-    bool more = true;
-    while (more && !gather->failed && looked < run) {
-        const struct tf_value *value =
-            tf_values_next(&front->shard->values, &gather->cursor, run - looked, &more);
-        if (!value) {
-            break;
-        }
-        add_link(front, gather, value->message);
-        looked += 1 + value->message->publication.envelope.address.length / LOOK_BYTES;
-        more = true;
-    }
-    *budget -= TF_MIN(*budget, looked);
-    return gather->failed || !more;
-}
-
-static void gather_free(struct coap_front *front, struct gather *gather)
-{
-    tf_value_cursor_release(&gather->cursor, front->shard->config.alloc);
-    if (gather->text) {
-        tf_message_unref(gather->text);
-    }
-    tf_coap_front_free(front, gather, sizeof(*gather) + gather->query_length);
-}
-
-static struct gather *gather_new(struct coap_front *front, const struct coap_listing *listing)
-{
-    struct gather *gather = tf_coap_front_alloc(front, sizeof(*gather) + listing->query_length);
-    if (gather) {
-        memset(gather, 0, sizeof(*gather));
-        gather->listing = listing->id;
-        gather->from = front->shard->config.number;
-        gather->cursor.filter = tf_bytes_str("#");
-        gather->query_length = listing->query_length;
-        if (listing->query_length) {
-            memcpy(gather->query, listing->query, listing->query_length);
-        }
-    }
-    return gather;
-}
 
 /* ---- listings ---- */
 
@@ -208,15 +75,36 @@ static void drop_parts(struct coap_listing *listing)
     }
 }
 
+/* Another listing of the same text, or of the same version; NULL: none. */
+static struct coap_listing *same(const struct coap_listing *listing)
+{
+    struct tf_list_node *node = tf_list_first(&listing->front->listings);
+    for (; node; node = tf_list_next(&listing->front->listings, node)) {
+        struct coap_listing *other = tf_container_of(node, struct coap_listing, node);
+        if (other != listing && other->text && !other->failed &&
+            (listing->text ? other->text == listing->text : other->version == listing->version)) {
+            return other;
+        }
+    }
+    return NULL;
+}
+
 static void listing_free(struct coap_listing *listing)
 {
     struct coap_front *front = listing->front;
+    front->gathering -= listing->gathering;
+    front->front.again |= listing->gathering; /* another's turn */
     tf_timers_cancel(&front->shard->timers, &listing->timer.timer);
     tf_list_remove(&listing->node);
     front->listing_count--;
     drop_parts(listing);
     if (listing->text) {
-        front->listing_bytes -= tf_publication_length(&listing->text->publication);
+        struct coap_listing *heir = listing->charged ? same(listing) : NULL;
+        if (heir) {
+            heir->charged = true;
+        } else if (listing->charged) {
+            front->listing_bytes -= tf_publication_length(&listing->text->publication);
+        }
         tf_message_unref(listing->text);
     }
     if (listing->work) {
@@ -225,7 +113,7 @@ static void listing_free(struct coap_listing *listing)
     tf_coap_front_free(front, listing, sizeof(*listing) + listing->query_length);
 }
 
-static bool drop_kept(struct coap_front *front)
+bool tf_coap_front_listing_drop(struct coap_front *front)
 {
     struct tf_list_node *node = tf_list_first(&front->listings);
     for (; node; node = tf_list_next(&front->listings, node)) {
@@ -240,7 +128,7 @@ static bool drop_kept(struct coap_front *front)
 
 static struct coap_listing *listing_new(struct coap_front *front, struct tf_bytes query)
 {
-    bool room = front->listing_count < LISTINGS_MAX || drop_kept(front);
+    bool room = front->listing_count < LISTINGS_MAX || tf_coap_front_listing_drop(front);
     struct coap_listing *listing =
         room ? tf_coap_front_alloc(front, sizeof(*listing) + query.length) : NULL;
     if (!listing) {
@@ -260,13 +148,33 @@ static struct coap_listing *listing_new(struct coap_front *front, struct tf_byte
     return listing;
 }
 
+/* Many read at once what is the same: one text is for all. False: there is none yet. */
+static bool share(struct coap_listing *listing)
+{
+    struct coap_listing *other = same(listing);
+    listing->text = other ? tf_message_ref(other->text) : NULL;
+    return other != NULL;
+}
+
 /* Puts the parts together, in the order of the shards. */
 static void join(struct coap_listing *listing)
 {
     struct coap_front *front = listing->front;
-    listing->text = text_new(front);
-    listing->failed |= !listing->text;
     listing->version = 1;
+    for (unsigned i = 0; i < front->shard->count; i++) {
+        const struct tf_message *part = listing->parts[i];
+        for (size_t j = 0; part && j < part->publication.body_count; j++) {
+            listing->version = tf_hash_mix(listing->version) +
+                               tf_hash(part->publication.body[j], &front->shard->config.key);
+        }
+    }
+    listing->version += listing->version == 0;
+    if (!listing->failed && share(listing)) {
+        drop_parts(listing);
+        return;
+    }
+    listing->text = tf_coap_front_listing_text(front);
+    listing->failed |= !listing->text;
     for (unsigned i = 0; i < front->shard->count && !listing->failed; i++) {
         const struct tf_message *part = listing->parts[i];
         bool first = tf_publication_length(&listing->text->publication) == 0;
@@ -274,14 +182,12 @@ static void join(struct coap_listing *listing)
             listing->failed = true;
         }
         for (size_t j = 0; part && j < part->publication.body_count && !listing->failed; j++) {
-            struct tf_bytes run = part->publication.body[j];
-            listing->version = tf_hash_mix(listing->version) + tf_hash_home(run);
-            listing->failed |= tf_message_append(listing->text, run) != TF_OK;
+            listing->failed |= tf_message_append(listing->text, part->publication.body[j]) != TF_OK;
         }
     }
-    listing->version += listing->version == 0;
     drop_parts(listing);
     if (listing->text) {
+        listing->charged = true;
         front->listing_bytes += tf_publication_length(&listing->text->publication);
     }
 }
@@ -375,6 +281,9 @@ static void listing_done(struct coap_listing *listing)
 {
     struct coap_front *front = listing->front;
     struct core_observer *observer = listing->observer;
+    front->gathering--;
+    listing->gathering = false;
+    front->front.again = true; /* for the next one */
     join(listing);
     struct coap_work *work = listing->work;
     listing->work = NULL;
@@ -396,17 +305,19 @@ static void listing_done(struct coap_listing *listing)
     }
     listing->kept = true;
     tf_timers_arm(&front->shard->timers, &listing->timer.timer, tf_time_add(coap_now(front), KEEP));
-    while (front->listing_bytes > BYTES_MAX && drop_kept(front)) {
+    while (front->listing_bytes > COAP_LISTING_BYTES_MAX && tf_coap_front_listing_drop(front)) {
     }
 }
 
 /* Keeps a part's text, if there is room for it. */
-static void take_part(struct coap_listing *listing, struct gather *gather, unsigned from)
+static void take_part(struct coap_listing *listing, struct coap_gather *gather, unsigned from)
 {
     struct coap_front *front = listing->front;
-    while (front->listing_bytes + gather->length > BYTES_MAX && drop_kept(front)) {
+    while (front->listing_bytes + gather->length > COAP_LISTING_BYTES_MAX &&
+           tf_coap_front_listing_drop(front)) {
     }
-    listing->failed |= gather->failed || front->listing_bytes + gather->length > BYTES_MAX;
+    listing->failed |=
+        gather->failed || front->listing_bytes + gather->length > COAP_LISTING_BYTES_MAX;
     if (!listing->failed) {
         listing->parts[from] = gather->text;
         gather->text = NULL;
@@ -415,31 +326,34 @@ static void take_part(struct coap_listing *listing, struct gather *gather, unsig
 }
 
 /* Takes a part; frees it. */
-static void part_arrived(struct coap_front *front, struct gather *gather, unsigned from)
+static void part_arrived(struct coap_front *front, struct coap_gather *gather, unsigned from)
 {
     struct tf_list_node *node = tf_list_last(&front->listings);
     for (; node; node = tf_list_prev(&front->listings, node)) {
         struct coap_listing *listing = tf_container_of(node, struct coap_listing, node);
         if (listing->id == gather->listing) {
             take_part(listing, gather, from);
-            gather_free(front, gather);
+            tf_coap_front_gather_free(front, gather);
             if (--listing->waiting == 0) {
                 listing_done(listing);
             }
             return;
         }
     }
-    gather_free(front, gather);
+    tf_coap_front_gather_free(front, gather);
 }
 
 /* Asks every shard for its part; this one's own is listed in the turns that follow. */
-static void listing_start(struct coap_listing *listing)
+static void listing_begin(struct coap_listing *listing)
 {
     struct coap_front *front = listing->front;
     unsigned self = front->shard->config.number;
+    listing->gathering = true;
+    front->gathering++;
     listing->waiting = 1; /* until all have been asked */
     for (unsigned i = 0; i < front->shard->count; i++) {
-        struct gather *gather = gather_new(front, listing);
+        struct coap_gather *gather = tf_coap_front_gather_new(
+            front, listing->id, tf_bytes_of(listing->query, listing->query_length));
         struct tf_mail mail = {.type = TF_MAIL_COAP_LIST, .object = gather};
         if (!gather) {
             listing->failed = true;
@@ -449,13 +363,34 @@ static void listing_start(struct coap_listing *listing)
             front->front.again = true;
         } else if (tf_mail_send(front->shard->config.office, self, i, &mail)) {
             listing->failed = true;
-            gather_free(front, gather);
+            tf_coap_front_gather_free(front, gather);
         } else {
             listing->waiting++;
         }
     }
     if (--listing->waiting == 0) {
         listing_done(listing);
+    }
+}
+
+/* Gathers it in a turn, after those that came before. */
+static void listing_start(struct coap_listing *listing)
+{
+    listing->queued = true;
+    listing->front->front.again = true;
+}
+
+/* Begins with those that wait for it, as many as may be gathered at once. */
+static void listings_begin(struct coap_front *front)
+{
+    struct tf_list_node *node = tf_list_first(&front->listings), *next;
+    for (; node && front->gathering < GATHERING_MAX; node = next) {
+        struct coap_listing *listing = tf_container_of(node, struct coap_listing, node);
+        next = tf_list_next(&front->listings, node);
+        if (listing->queued) {
+            listing->queued = false;
+            listing_begin(listing);
+        }
     }
 }
 
@@ -648,7 +583,7 @@ static void changed(struct coap_front *front)
 
 bool tf_coap_front_mail(struct coap_front *front, const struct tf_mail *mail, unsigned from)
 {
-    struct gather *gather = mail->object;
+    struct coap_gather *gather = mail->object;
     uint64_t bit = UINT64_C(1) << from;
     switch (mail->type) {
     case TF_MAIL_COAP_LIST:
@@ -705,10 +640,10 @@ static void gather_turn(struct coap_front *front)
     bool more = last != NULL;
     while (more && budget) {
         struct tf_list_node *node = tf_list_pop_front(&front->gathers);
-        struct gather *gather = tf_container_of(node, struct gather, node);
+        struct coap_gather *gather = tf_container_of(node, struct coap_gather, node);
         struct tf_mail mail = {.type = TF_MAIL_COAP_LISTED, .object = gather};
         more = node != last;
-        if (!gather_some(front, gather, &budget)) {
+        if (!tf_coap_front_gather_some(front, gather, &budget)) {
             tf_list_push_back(&front->gathers, node);
             continue;
         }
@@ -725,6 +660,7 @@ static void gather_turn(struct coap_front *front)
 void tf_coap_front_list(struct coap_front *front)
 {
     struct tf_list_node *node, *next;
+    listings_begin(front);
     gather_turn(front);
     tell(front);
     for (node = tf_list_first(&front->core_observers); node; node = next) {
@@ -771,6 +707,6 @@ void tf_coap_front_listing_release(struct coap_front *front)
         listing_free(tf_container_of(node, struct coap_listing, node));
     }
     while ((node = tf_list_pop_front(&front->gathers))) {
-        gather_free(front, tf_container_of(node, struct gather, node));
+        tf_coap_front_gather_free(front, tf_container_of(node, struct coap_gather, node));
     }
 }

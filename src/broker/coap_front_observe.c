@@ -31,7 +31,8 @@ void tf_coap_front_observer_ready(struct coap_observer *base)
     tf_watcher_ready(base->channel->front->shard, &observer_of(base)->watcher);
 }
 
-#define SEQUENCE_SHIFT 4u /* of microseconds: 62,500 a second, below the 65,536 that 4.4 allows */
+/* Of microseconds: 31,250 a second. RFC 7641 4.4 allows 2^23 in 256 s, 32,768 a second. */
+#define SEQUENCE_SHIFT 5u
 
 uint32_t tf_coap_front_sequence(struct coap_observer *observer)
 {

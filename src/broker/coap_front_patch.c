@@ -5,8 +5,14 @@
  * else wrote meanwhile, the same again, a few times.
  */
 #include "base/mem.h"
+#include "base/util.h"
 #include "broker/coap_front_internal.h"
 #include "broker/json_patch.h"
+
+/* Bytes of documents and patches that are read in a turn before others have theirs; and values of
+ * other shards, of unknown size, that are asked for in one. */
+#define PATCH_BUDGET (64u * 1024)
+#define PATCHES_AWAY 4u
 
 static void answer(struct coap_work *work, uint8_t code)
 {
@@ -20,10 +26,32 @@ bool tf_coap_front_patch_format(uint16_t format)
     return format == TF_COAP_FORMAT_JSON_PATCH || format == TF_COAP_FORMAT_MERGE_PATCH;
 }
 
+/* Charges this turn with what is to be read. */
+static void spend(struct coap_front *front, size_t bytes)
+{
+    front->patch_left -= TF_MIN(front->patch_left, bytes);
+}
+
+void tf_coap_front_patches(struct coap_front *front)
+{
+    struct tf_list_node *node;
+    front->patch_left = PATCH_BUDGET;
+    while (front->patch_left && (node = tf_list_pop_front(&front->patches))) {
+        tf_coap_front_patch(tf_container_of(node, struct coap_work, in_queue));
+    }
+    front->front.again |= !tf_list_empty(&front->patches);
+}
+
 void tf_coap_front_patch(struct coap_work *work)
 {
     struct coap_front *front = work->front;
     struct tf_value_view view;
+    if (!front->patch_left) { /* others first */
+        work->state = COAP_WORK_TURN;
+        tf_list_push_back(&front->patches, &work->in_queue);
+        front->front.again = true;
+        return;
+    }
     if (work->incoming) {
         if (work->patch) { /* what was tried last */
             tf_message_unref(work->incoming);
@@ -43,6 +71,9 @@ void tf_coap_front_patch(struct coap_work *work)
         tf_coap_front_patch_read(work, &view);
     } else if (err != TF_AGAIN) {
         answer(work, TF_COAP_UNAVAILABLE);
+    } else {
+        spend(front,
+              PATCH_BUDGET / PATCHES_AWAY); /* it comes in a later turn, which has to bear it */
     }
 }
 
@@ -131,6 +162,7 @@ static uint8_t apply(struct coap_work *work, const struct tf_value_view *view)
     }
     if ((!view->message || whole(front, view->message, &document, &copies[0])) &&
         whole(front, work->patch, &patch, &copies[1])) {
+        spend(front, document.length + patch.length);
         enum tf_json_patch_result result =
             merge ? tf_json_merge_patch(document, patch, &text, &length)
                   : tf_json_patch(document, patch, &text, &length);

@@ -39,7 +39,7 @@ static void uncharge(struct coap_work *work)
 void tf_coap_front_work_free(struct coap_work *work)
 {
     tf_list_unlink(&work->in_channel);
-    tf_list_unlink(&work->in_answers);
+    tf_list_unlink(&work->in_queue);
     uncharge(work);
     if (work->incoming) {
         tf_message_unref(work->incoming);
@@ -282,6 +282,34 @@ static struct tf_envelope envelope_of(const struct tf_coap_event *event, struct 
     return envelope;
 }
 
+#define BODY_IDLE (8 * TF_SECOND) /* a body without a block for so long may give way */
+
+/*
+ * Gives up the body that has not been heard of for longest, to make room: its client learns it with
+ * its next block, should one come. False: all are under way.
+ */
+static bool give_up_idle(struct coap_front *front)
+{
+    static const struct tf_coap_response sorry = {.code = TF_COAP_UNAVAILABLE};
+    struct tf_list_node *first = tf_list_first(&front->bodies);
+    if (!first) {
+        return false;
+    }
+    struct coap_work *work = tf_container_of(first, struct coap_work, in_queue);
+    if (coap_now(front) < tf_time_add(work->heard, BODY_IDLE)) {
+        return false;
+    }
+    if (tf_coap_respond(work->channel->endpoint, work->request, &sorry, NULL, NULL,
+                        coap_now(front)) == TF_OK) {
+        tf_coap_front_work_free(work);
+        return true;
+    }
+    tf_list_unlink(&work->in_queue); /* it has ended: its event frees it */
+    uncharge(work);
+    work->refused = true;
+    return true;
+}
+
 /* Appends a run to a body in blocks, within what all of them may have. */
 static void append(struct coap_work *work, struct tf_bytes run)
 {
@@ -289,6 +317,11 @@ static void append(struct coap_work *work, struct tf_bytes run)
     uint64_t limit = front->context.config->coap_max_body_bytes / front->shard->count;
     if (work->refused) {
         return;
+    }
+    work->heard = coap_now(front);
+    tf_list_unlink(&work->in_queue);
+    tf_list_push_back(&front->bodies, &work->in_queue);
+    while (front->body_bytes + run.length > limit && give_up_idle(front)) {
     }
     if (front->body_bytes + run.length > limit || tf_message_append(work->incoming, run)) {
         work->refused = true;
@@ -307,6 +340,7 @@ static bool is_patch(uint8_t method)
 static void body_done(struct coap_work *work)
 {
     uncharge(work);
+    tf_list_unlink(&work->in_queue);
     if (work->refused) {
         work->state = COAP_WORK_ANSWER;
         work->result = (struct coap_result){.code = TF_COAP_UNAVAILABLE};

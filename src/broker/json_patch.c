@@ -15,10 +15,10 @@
 #define KEY_MAX 4096u                   /* bytes of one step of a pointer */
 #define OPERATIONS_MAX 10000u
 #define RESULT_DEPTH_MAX 512u /* nesting that operations may make: copies of copies grow fast */
-#define WORK_MAX (1u << 20)   /* what all operations together may cost: one for each value copied, \
-                               */
-#define TEXT_COST 16u         /* for so many bytes of its text, */
-#define MOVE_COST 64u         /* and for so many members of an array that make room or close up */
+/* What all operations together may cost: 1 for each value copied, and 1 */
+#define WORK_MAX (1u << 20)
+#define TEXT_COST 16u /* for so many bytes of its text, */
+#define MOVE_COST 64u /* for so many members of an array that make room or close up */
 
 /* ---- text ---- */
 

@@ -65,7 +65,11 @@ static void receive(void *ctx, const struct tf_mail *mail, unsigned from)
 {
     struct driver_node *node = ctx;
     if (mail->type != MAIL_ADOPT) {
-        (void)node->front->ops->mail(node->front, mail, from);
+        bool taken = node->front->ops->mail(node->front, mail, from);
+        if (!taken && node->beside) {
+            taken = node->beside->ops->mail(node->beside, mail, from);
+        }
+        tf_assert(taken);
         return;
     }
     struct driver_conn *conn = (struct driver_conn *)(uintptr_t)mail->value;
@@ -80,8 +84,9 @@ static void receive(void *ctx, const struct tf_mail *mail, unsigned from)
 
 static void expired(void *ctx, struct tf_timer *timer)
 {
-    struct driver_node *node = ctx;
-    node->front->ops->timer(node->front, timer);
+    struct tf_front *front = tf_container_of(timer, struct tf_front_timer, timer)->front;
+    (void)ctx;
+    front->ops->timer(front, timer);
 }
 
 static struct tf_message *virtual_next(void *ctx, struct tf_bytes filter, struct tf_bytes last)
@@ -107,6 +112,8 @@ void driver_init(struct driver *driver, unsigned shards)
     tf_config_report_init(&report);
     tf_config_init_default(&driver->config);
     enum tf_err err = tf_config_add_url(&driver->config, "mqtt://127.0.0.1:0", &report);
+    tf_assert(err == TF_OK);
+    err = tf_config_add_url(&driver->config, "coap://127.0.0.1:0", &report);
     tf_assert(err == TF_OK);
     err = tf_config_finish(&driver->config, &report);
     tf_assert(err == TF_OK);
@@ -140,6 +147,11 @@ void driver_start(struct driver *driver)
         tf_assert(err == TF_OK);
         err = tf_mqtt_front_type.create(&context, &node->front);
         tf_assert(err == TF_OK);
+        if (driver->beside) {
+            err = driver->beside->type->create(&context, &node->beside);
+            tf_assert(err == TF_OK);
+            driver->beside->started(node);
+        }
     }
 }
 
@@ -244,14 +256,24 @@ bool driver_turn(struct driver *driver, unsigned shard)
         struct driver_conn *conn = tf_container_of(i, struct driver_conn, node);
         read |= conn->shard == shard && read_conn(conn);
     }
+    if (node->beside && !node->congested) {
+        read |= driver->beside->read(node);
+    }
     node->mail = false;
     tf_shard_receive(&node->shard);
     tf_shard_expire(&node->shard);
     node->front->ops->turn(node->front);
+    if (node->beside) {
+        node->beside->ops->turn(node->beside);
+    }
     write_all(node);
+    if (node->beside) {
+        driver->beside->write(node);
+    }
     node->congested = tf_shard_flush(&node->shard);
-    return read || node->mail || node->congested || !tf_list_empty(&front->service) ||
-           !tf_list_empty(&front->front.dirty) || tf_shard_deadline(&node->shard) <= driver->now;
+    return read || (node->beside && node->beside->again) || node->mail || node->congested ||
+           !tf_list_empty(&front->service) || !tf_list_empty(&front->front.dirty) ||
+           tf_shard_deadline(&node->shard) <= driver->now;
 }
 
 void driver_run(struct driver *driver)
@@ -344,6 +366,9 @@ void driver_check(struct driver *driver)
             tf_assert(!conn->session || conn->session->conn == conn);
             attended -= conn->session != NULL;
         }
+        if (driver->nodes[n].beside) {
+            driver->beside->check(&driver->nodes[n]);
+        }
         tf_assert(attended == 0);
         tf_assert(bytes == shard->queued_bytes && count == shard->queued_count);
         tf_assert(front->sessions.count == front->front.counters.sessions);
@@ -374,9 +399,17 @@ void driver_stop(struct driver *driver)
     for (node = tf_list_first(&driver->conns); node; node = tf_list_next(&driver->conns, node)) {
         driver_cut(tf_container_of(node, struct driver_conn, node));
     }
+    for (unsigned i = 0; i < driver->count; i++) {
+        if (driver->nodes[i].beside) {
+            driver->beside->stop(&driver->nodes[i]);
+        }
+    }
     settle_mail(driver);
     for (unsigned i = 0; i < driver->count; i++) {
         driver->nodes[i].front->ops->release(driver->nodes[i].front);
+        if (driver->nodes[i].beside) {
+            driver->nodes[i].beside->ops->release(driver->nodes[i].beside);
+        }
     }
     settle_mail(driver);
     for (unsigned i = 0; i < driver->count; i++) {

@@ -16,11 +16,24 @@
 #define DRIVER_SHARDS 3u
 
 struct driver;
+struct driver_node;
+
+/* A front beside MQTT's on every shard, and who drives its transports. */
+struct driver_beside {
+    const struct tf_front_type *type;
+    void (*started)(struct driver_node *node);
+    bool (*read)(struct driver_node *node); /* true: it has read */
+    void (*write)(struct driver_node *node);
+    void (*check)(struct driver_node *node);
+    void (*stop)(struct driver_node *node); /* closes all transports */
+};
 
 struct driver_node {
     struct driver *driver;
     struct tf_shard shard;
     struct tf_front *front;
+    struct tf_front *beside; /* NULL: none */
+    void *transports;        /* of it */
     bool mail;
     bool congested;
 };
@@ -31,7 +44,8 @@ struct driver {
     struct tf_post_office *office;
     struct driver_node nodes[DRIVER_SHARDS];
     unsigned count;
-    struct tf_list conns; /* of the client's side, ended or not */
+    const struct driver_beside *beside; /* NULL: MQTT alone */
+    struct tf_list conns;               /* of the client's side, ended or not */
     struct tf_random random;
     tf_time now;
     unsigned moves; /* connections that went to another shard */
@@ -53,7 +67,8 @@ struct driver_conn {
     bool ended;        /* by the broker, or by driver_cut */
 };
 
-/* Defaults: loopback listener, anonymous, no log. Change driver->config, then driver_start. */
+/* Defaults: a loopback listener for each protocol, anonymous, no log. Change driver->config, then
+ * driver_start. */
 void driver_init(struct driver *driver, unsigned shards);
 void driver_start(struct driver *driver);
 

@@ -144,6 +144,66 @@ static void test_bombs(void **state)
     check(&(struct row){"{\"x\":[1,2,3]}", patch, TF_JSON_PATCH_UNPROCESSABLE, NULL}, false);
 }
 
+/* So do copies of one long text, and of a member with a long name. */
+static void test_text_bombs(void **state)
+{
+    enum { LENGTH = 500000, COPIES = 200 };
+    static const char *const heads[] = {"{\"from\":\"", "{\"from\":{\""};
+    static const char *const tails[] = {"\"}", "\":0}}"};
+    char *document = malloc(LENGTH + 64), *patch = malloc(COPIES * 64), *at;
+    (void)state;
+    for (unsigned i = 0; i < 2; i++) {
+        strcpy(document, heads[i]);
+        memset(document + strlen(heads[i]), 'x', LENGTH);
+        strcpy(document + strlen(heads[i]) + LENGTH, tails[i]);
+        for (unsigned copies = 5; copies <= COPIES; copies += COPIES - 5) {
+            at = patch;
+            for (unsigned j = 0; j < copies; j++) {
+                at += sprintf(at, "%c{\"op\":\"copy\",\"from\":\"/from\",\"path\":\"/%u\"}",
+                              j ? ',' : '[', j);
+            }
+            strcpy(at, "]");
+            char *result = NULL;
+            size_t length;
+            enum tf_json_patch_result done =
+                tf_json_patch(tf_bytes_str(document), tf_bytes_str(patch), &result, &length);
+            assert_int_equal(done, copies == 5 ? TF_JSON_PATCH_DONE : TF_JSON_PATCH_UNPROCESSABLE);
+            tf_json_patch_free(result);
+        }
+    }
+    free(document);
+    free(patch);
+}
+
+/* Each member put at the head of a long array moves all others. */
+static void test_array_moves(void **state)
+{
+    enum { MEMBERS = 400000, OPERATIONS = 9000 };
+    char *document = malloc(2 * MEMBERS + 2), *patch = malloc(OPERATIONS * 80), *at;
+    (void)state;
+    for (unsigned i = 0; i < MEMBERS; i++) {
+        memcpy(document + 2 * i, i ? ",0" : "[0", 2);
+    }
+    strcpy(document + 2 * MEMBERS, "]");
+    for (unsigned count = 20; count <= OPERATIONS; count += OPERATIONS - 20) {
+        at = patch;
+        for (unsigned i = 0; i < count; i++) {
+            at += sprintf(at, "%c%s", i ? ',' : '[',
+                          i % 2 ? "{\"op\":\"remove\",\"path\":\"/0\"}"
+                                : "{\"op\":\"add\",\"path\":\"/0\",\"value\":1}");
+        }
+        strcpy(at, "]");
+        char *result = NULL;
+        size_t length;
+        enum tf_json_patch_result done =
+            tf_json_patch(tf_bytes_str(document), tf_bytes_str(patch), &result, &length);
+        assert_int_equal(done, count == 20 ? TF_JSON_PATCH_DONE : TF_JSON_PATCH_UNPROCESSABLE);
+        tf_json_patch_free(result);
+    }
+    free(document);
+    free(patch);
+}
+
 static void test_deep(void **state)
 {
     size_t depth = 2000;
@@ -165,7 +225,9 @@ static void test_deep(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_patch), cmocka_unit_test(test_merge),
-                                       cmocka_unit_test(test_bombs), cmocka_unit_test(test_deep)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_patch),       cmocka_unit_test(test_merge),
+        cmocka_unit_test(test_bombs),       cmocka_unit_test(test_text_bombs),
+        cmocka_unit_test(test_array_moves), cmocka_unit_test(test_deep)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
