@@ -3,9 +3,11 @@
  * docs/internals/simulator.md.
  *
  *   trefoil-sim [--seed N | --seeds FIRST-LAST] [--seconds S] [--shards N] [--operations N]
- * [--trace] trefoil-sim --self-test
+ *               [--starve N] [--coap] [--trace]
+ *   trefoil-sim --self-test
+ *   trefoil-sim --success
  */
-#include "sim/sim.h"
+#include "sim/coap.h"
 
 #include "port/clock.h"
 
@@ -49,7 +51,25 @@ static const char *const kind_names[TF_SIM_KINDS] = {
     [TF_SIM_HUGE_BODY] = "body in runs",
     [TF_SIM_PIPELINED] = "packets behind CONNECT",
     [TF_SIM_CREDIT_SPENT] = "Receive Maximum reached",
-    [TF_SIM_STARVED] = "allocation failed"};
+    [TF_SIM_STARVED] = "allocation failed",
+    [TF_SIM_COAP_LOST] = "datagram lost",
+    [TF_SIM_COAP_DOUBLED] = "datagram doubled",
+    [TF_SIM_COAP_LATE] = "datagram late",
+    [TF_SIM_COAP_NOBODY] = "datagram to a former path",
+    [TF_SIM_COAP_STUCK] = "socket full",
+    [TF_SIM_COAP_MOVED] = "client with another address",
+    [TF_SIM_COAP_DARK] = "client cut off",
+    [TF_SIM_COAP_TIMED_OUT] = "request timed out",
+    [TF_SIM_COAP_BLOCKS] = "answer in blocks",
+    [TF_SIM_COAP_BEGUN_ANEW] = "value changed between blocks",
+    [TF_SIM_COAP_VALID_SEEN] = "2.03",
+    [TF_SIM_COAP_RACE] = "race for one version",
+    [TF_SIM_COAP_CONDITION_FAILED] = "4.12",
+    [TF_SIM_COAP_NOTIFIED] = "notification",
+    [TF_SIM_COAP_OBSERVED_GONE] = "observed value gone",
+    [TF_SIM_COAP_FORMAT_CHANGED] = "observed value of another format",
+    [TF_SIM_COAP_CANCELLED] = "observation cancelled",
+    [TF_SIM_COAP_DRAINED_BUSY] = "end of the broker under load"};
 
 struct command {
     struct tf_sim_options options;
@@ -57,12 +77,14 @@ struct command {
     uint64_t seconds; /* 0: no limit */
     bool range;
     bool self_test;
+    bool success;
 };
 
 static int usage(void)
 {
-    fputs("usage: trefoil-sim [--seed N | --seeds FIRST-LAST] [--seconds S] [--shards 1..3]\n"
-          "                   [--operations N] [--starve N] [--trace] | --self-test\n",
+    fputs("usage: trefoil-sim [--seed N | --seeds FIRST-LAST] [--seconds S] [--shards 1..5]\n"
+          "                   [--operations N] [--starve N] [--coap] [--trace]\n"
+          "       trefoil-sim --self-test | --success\n",
           stderr);
     return 2;
 }
@@ -98,8 +120,13 @@ static bool read_command(int argc, char **argv, struct command *command)
             command->options.trace = true;
             continue;
         }
-        if (!strcmp(argv[i], "--self-test")) {
-            command->self_test = true;
+        if (!strcmp(argv[i], "--coap")) {
+            command->options.coap = true;
+            continue;
+        }
+        if (!strcmp(argv[i], "--self-test") || !strcmp(argv[i], "--success")) {
+            command->self_test |= argv[i][3] == 'e';
+            command->success |= argv[i][3] == 'u';
             continue;
         }
         i++;
@@ -152,6 +179,9 @@ static bool run_seed(struct tf_sim *sim, const struct command *command, uint64_t
         if (options.shards) {
             printf(" --shards %u", options.shards);
         }
+        if (options.coap) {
+            printf(" --coap");
+        }
         if (options.starve) {
             printf(" --starve %u", options.starve);
         }
@@ -168,6 +198,19 @@ static bool run_seed(struct tf_sim *sim, const struct command *command, uint64_t
     return passed;
 }
 
+/* Prints what has happened how often. True: something never has. */
+static bool tell_kinds(const struct command *command, const uint64_t *seen)
+{
+    unsigned first = command->options.coap ? TF_SIM_STARVED : 0;
+    unsigned end = command->options.coap ? TF_SIM_KINDS : TF_SIM_MQTT_KINDS;
+    bool missing = false;
+    for (unsigned i = first; i < end; i++) {
+        printf("  %-34s %llu\n", kind_names[i], (unsigned long long)seen[i]);
+        missing |= seen[i] == 0 && (i != TF_SIM_STARVED || command->options.starve);
+    }
+    return missing;
+}
+
 int main(int argc, char **argv)
 {
     struct command command;
@@ -177,13 +220,18 @@ int main(int argc, char **argv)
         return usage();
     }
     if (command.self_test) {
-        unsigned wrong = tf_sim_self_test(stdout);
+        unsigned wrong = tf_sim_self_test(stdout) + tf_sim_coap_self_test(stdout);
         return wrong ? 1 : 0;
     }
     struct tf_sim *sim = malloc(sizeof(*sim));
     tf_time end = command.seconds ? tf_clock_now() + command.seconds * TF_SECOND : TF_TIME_NEVER;
     if (!sim) {
         return 1;
+    }
+    if (command.success) {
+        bool good = tf_sim_coap_success(sim, seen);
+        free(sim);
+        return good ? 0 : 1;
     }
     for (uint64_t seed = command.first; seed <= command.last && tf_clock_now() < end; seed++) {
         if (run_seed(sim, &command, seed, seen)) {
@@ -194,11 +242,7 @@ int main(int argc, char **argv)
         }
     }
     free(sim);
-    bool missing = false;
-    for (unsigned i = 0; command.range && i < TF_SIM_KINDS; i++) {
-        printf("  %-34s %llu\n", kind_names[i], (unsigned long long)seen[i]);
-        missing |= seen[i] == 0 && (i != TF_SIM_STARVED || command.options.starve);
-    }
+    bool missing = command.range && tell_kinds(&command, seen);
     if (missing) {
         puts("some kind of fault never happened");
     }

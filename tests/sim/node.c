@@ -1,11 +1,12 @@
 /*
- * A node: a shard with its MQTT front, driven as a worker drives it, on simulated transports.
+ * A node: a shard with its MQTT front, and in runs with CoAP that one (coap_node.c), driven as a
+ * worker drives it, on simulated transports.
  *
  * A turn reads some of what is there, takes the mail (or leaves it for the next turn, as if it had
  * come a moment later), runs timers and fronts, writes, posts. After each turn the check functions
  * of everything the shard owns must hold, and its accounts must add up.
  */
-#include "sim/sim.h"
+#include "sim/coap.h"
 
 #include "base/assert.h"
 #include "broker/mqtt_front_internal.h"
@@ -65,7 +66,9 @@ static void receive(void *ctx, const struct tf_mail *mail, unsigned from)
 {
     struct tf_sim_node *node = ctx;
     if (mail->type != MAIL_ADOPT) {
-        (void)node->front->ops->mail(node->front, mail, from);
+        if (!node->coap || !node->coap->ops->mail(node->coap, mail, from)) {
+            (void)node->front->ops->mail(node->front, mail, from);
+        }
         return;
     }
     const struct tf_alloc *alloc = node->shard.config.alloc;
@@ -78,8 +81,9 @@ static void receive(void *ctx, const struct tf_mail *mail, unsigned from)
 
 static void expired(void *ctx, struct tf_timer *timer)
 {
-    struct tf_sim_node *node = ctx;
-    node->front->ops->timer(node->front, timer);
+    struct tf_front *front = tf_container_of(timer, struct tf_front_timer, timer)->front;
+    (void)ctx;
+    front->ops->timer(front, timer);
 }
 
 static struct tf_message *virtual_next(void *ctx, struct tf_bytes filter, struct tf_bytes last)
@@ -123,7 +127,8 @@ static bool start_node(struct tf_sim *sim, unsigned number)
     node->sim = sim;
     tf_list_init(&node->conns);
     return tf_shard_init(&node->shard, &config, sim->now) == TF_OK &&
-           tf_mqtt_front_type.create(&context, &node->front) == TF_OK;
+           tf_mqtt_front_type.create(&context, &node->front) == TF_OK &&
+           (!sim->coap || tf_sim_coap_node_start(node, &context));
 }
 
 bool tf_sim_nodes_start(struct tf_sim *sim)
@@ -343,6 +348,7 @@ tf_time tf_sim_node_next(struct tf_sim_node *node)
             at = TF_MIN(at, tf_sim_pipe_next(&conn->link->up));
         }
     }
+    at = TF_MIN(at, tf_sim_coap_node_next(node));
     return TF_MAX(at, node->paused_until);
 }
 
@@ -374,6 +380,7 @@ static void check(struct tf_sim_node *node)
                front->sessions.count != node->shard.queue_count) {
         tf_sim_fail(node->sim, "shard %u: its accounts do not add up", node->shard.config.number);
     }
+    tf_sim_coap_node_check(node);
 }
 
 void tf_sim_node_turn(struct tf_sim_node *node)
@@ -382,6 +389,7 @@ void tf_sim_node_turn(struct tf_sim_node *node)
     tf_shard_time(&node->shard, sim->now);
     accept_all(node);
     read_all(node);
+    tf_sim_coap_node_read(node);
     if (!sim->calm && tf_sim_chance(sim, 1, 6)) {
         sim->seen[TF_SIM_MAIL_LATE] += node->mail;
         node->late = node->mail;
@@ -391,7 +399,11 @@ void tf_sim_node_turn(struct tf_sim_node *node)
     }
     tf_shard_expire(&node->shard);
     node->front->ops->turn(node->front);
+    if (node->coap) {
+        node->coap->ops->turn(node->coap);
+    }
     write_all(node);
+    tf_sim_coap_node_write(node);
     node->congested = tf_shard_flush(&node->shard);
     sim->seen[TF_SIM_MAIL_SPILLED] += node->congested;
     check(node);
@@ -411,6 +423,7 @@ void tf_sim_nodes_check_empty(struct tf_sim *sim)
                         i, shard->queue_count, (unsigned long long)shard->queued_count,
                         shard->bindings.count, (unsigned long long)shard->counters.tickets);
         }
+        tf_sim_coap_node_check_empty(&sim->nodes[i]);
         if (counters->sessions || counters->connected || counters->subscriptions) {
             tf_sim_fail(sim,
                         "shard %u counts %llu sessions, %llu connected, %llu subscriptions: all "
@@ -441,10 +454,14 @@ void tf_sim_nodes_stop(struct tf_sim *sim)
         while ((node = tf_list_first(&sim->nodes[i].conns))) {
             end_conn(conn_of(node));
         }
+        tf_sim_coap_node_close(&sim->nodes[i]);
     }
     drain_mail(sim);
     for (unsigned i = 0; i < sim->shards; i++) {
         sim->nodes[i].front->ops->release(sim->nodes[i].front);
+        if (sim->nodes[i].coap) {
+            sim->nodes[i].coap->ops->release(sim->nodes[i].coap);
+        }
     }
     drain_mail(sim);
     for (unsigned i = 0; i < sim->shards; i++) {

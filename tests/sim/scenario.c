@@ -4,7 +4,7 @@
  * Phases: operations with faults; calm (no more faults, everybody comes back and takes what it is
  * owed); the retained messages are read; every session ends; nothing must be left.
  */
-#include "sim/sim.h"
+#include "sim/coap.h"
 
 #include "base/assert.h"
 
@@ -29,14 +29,35 @@ static const uint16_t maxima[] = {1, 2, 5, 20, 65535, 65535};
 
 static tf_time actor_next(struct tf_sim *sim, unsigned actor)
 {
-    return actor < sim->shards ? tf_sim_node_next(&sim->nodes[actor])
-                               : tf_sim_client_next(&sim->clients[actor - sim->shards]);
+    if (actor < sim->shards) {
+        return tf_sim_node_next(&sim->nodes[actor]);
+    }
+    actor -= sim->shards;
+    if (actor < sim->client_count) {
+        return tf_sim_client_next(&sim->clients[actor]);
+    }
+    return tf_sim_coap_client_next(&sim->coap->clients[actor - sim->client_count]);
+}
+
+static void actor_step(struct tf_sim *sim, unsigned actor)
+{
+    if (actor < sim->shards) {
+        tf_sim_node_turn(&sim->nodes[actor]);
+        return;
+    }
+    actor -= sim->shards;
+    if (actor < sim->client_count) {
+        tf_sim_client_step(&sim->clients[actor]);
+    } else {
+        tf_sim_coap_client_step(&sim->coap->clients[actor - sim->client_count]);
+    }
 }
 
 /* Lets one of those act who can; time passes if none can. False: nothing is left before `until`. */
 static bool step(struct tf_sim *sim, tf_time until)
 {
-    unsigned actors = sim->shards + sim->client_count, ready = 0;
+    unsigned actors = sim->shards + sim->client_count + (sim->coap ? sim->coap->client_count : 0);
+    unsigned ready = 0;
     tf_time first = TF_TIME_NEVER, next;
     unsigned chosen = 0;
     if (sim->failed) {
@@ -54,11 +75,7 @@ static bool step(struct tf_sim *sim, tf_time until)
         sim->now = any ? first : until;
         return any;
     }
-    if (chosen < sim->shards) {
-        tf_sim_node_turn(&sim->nodes[chosen]);
-    } else {
-        tf_sim_client_step(&sim->clients[chosen - sim->shards]);
-    }
+    actor_step(sim, chosen);
     sim->now += tf_sim_draw(sim, 0, 20);
     if (++sim->steps == STEPS_MOST) {
         tf_sim_fail(sim, "no rest after %u steps", STEPS_MOST);
@@ -66,7 +83,7 @@ static bool step(struct tf_sim *sim, tf_time until)
     return sim->now < until;
 }
 
-static void run_for(struct tf_sim *sim, tf_time span)
+void tf_sim_run_for(struct tf_sim *sim, tf_time span)
 {
     tf_time until = sim->now + span;
     while (step(sim, until)) {
@@ -284,7 +301,7 @@ static void operate(struct tf_sim *sim)
         tf_time span = tf_sim_draw(sim, 1, 150) * TF_SECOND;
         tf_sim_trace(sim, "%llu s pass", (unsigned long long)(span / TF_SECOND));
         sim->seen[TF_SIM_TIME_JUMP]++;
-        run_for(sim, span);
+        tf_sim_run_for(sim, span);
     }
     if (client->state == TF_SIM_OFFLINE) {
         if (client->connect_after <= sim->now) {
@@ -299,7 +316,7 @@ static void operate(struct tf_sim *sim)
 
 /* ---- the end of a run ---- */
 
-static void no_more_faults(struct tf_sim *sim)
+void tf_sim_calm(struct tf_sim *sim)
 {
     struct tf_list_node *node = tf_list_first(&sim->links);
     sim->calm = true;
@@ -339,9 +356,9 @@ static bool all_quiet(struct tf_sim *sim)
 static bool rest(struct tf_sim *sim)
 {
     if (tf_sim_chance(sim, 1, 2)) {
-        run_for(sim, 15 * TF_SECOND);
+        tf_sim_run_for(sim, 15 * TF_SECOND);
     } else {
-        run_for(sim, 3 * TF_SECOND);
+        tf_sim_run_for(sim, 3 * TF_SECOND);
     }
     for (unsigned i = 0; i + 1 < sim->client_count && !sim->failed; i++) {
         struct tf_sim_client *client = &sim->clients[i];
@@ -360,7 +377,7 @@ static bool rest(struct tf_sim *sim)
             tf_sim_client_connect(client, &c);
         }
     }
-    run_for(sim, 30 * TF_SECOND);
+    tf_sim_run_for(sim, 30 * TF_SECOND);
     if (!all_quiet(sim)) {
         return false;
     }
@@ -372,13 +389,13 @@ static bool rest(struct tf_sim *sim)
 }
 
 /* After a run without enough memory some clients wait for what was never done. */
-static void drop_all(struct tf_sim *sim)
+void tf_sim_drop_all(struct tf_sim *sim)
 {
     for (unsigned i = 0; i < sim->client_count; i++) {
         tf_sim_client_drop(&sim->clients[i], true, false);
         sim->clients[i].must_clean = true;
     }
-    run_for(sim, 15 * TF_SECOND);
+    tf_sim_run_for(sim, 15 * TF_SECOND);
 }
 
 static void read_retained(struct tf_sim *sim)
@@ -392,13 +409,13 @@ static void read_retained(struct tf_sim *sim)
     struct tf_sim_event requests[2] = {{.filter = "#", .qos = 2, .message = TF_SIM_NONE},
                                        {.filter = "$private/#", .qos = 2, .message = TF_SIM_NONE}};
     tf_sim_client_connect(reader, &c);
-    run_for(sim, TF_SECOND);
+    tf_sim_run_for(sim, TF_SECOND);
     if (reader->state != TF_SIM_ONLINE) {
         tf_sim_fail(sim, "a new client is not let in");
         return;
     }
     tf_sim_client_subscribe(reader, requests, 2);
-    run_for(sim, 5 * TF_SECOND);
+    tf_sim_run_for(sim, 5 * TF_SECOND);
     if (!tf_sim_client_quiet(reader)) {
         tf_sim_fail(sim, "a new client's subscriptions are not answered");
         return;
@@ -408,8 +425,7 @@ static void read_retained(struct tf_sim *sim)
                                             .message = TF_SIM_NONE});
 }
 
-/* Every client comes with a clean start and leaves: no session outlives that. */
-static void end_sessions(struct tf_sim *sim)
+void tf_sim_end_sessions(struct tf_sim *sim)
 {
     for (unsigned round = 0; round < 2; round++) {
         for (unsigned i = 0; i < sim->client_count && !sim->failed; i++) {
@@ -425,7 +441,7 @@ static void end_sessions(struct tf_sim *sim)
                 tf_sim_client_connect(client, &c);
             }
         }
-        run_for(sim, 3 * TF_SECOND);
+        tf_sim_run_for(sim, 3 * TF_SECOND);
         for (unsigned i = 0; i < sim->client_count && !sim->failed && round == 0; i++) {
             struct tf_sim_client *client = &sim->clients[i];
             struct tf_sim_connect c = {.version = TF_MQTT_5,
@@ -437,7 +453,7 @@ static void end_sessions(struct tf_sim *sim)
                 tf_sim_client_connect(client, &c);
             }
         }
-        run_for(sim, 3 * TF_SECOND);
+        tf_sim_run_for(sim, 3 * TF_SECOND);
     }
     for (unsigned i = 0; i < sim->client_count && !sim->failed; i++) {
         if (sim->clients[i].state != TF_SIM_OFFLINE) {
@@ -452,6 +468,9 @@ static bool start(struct tf_sim *sim)
 {
     struct tf_config_report report;
     unsigned shards = tf_sim_chance(sim, 3, 4) ? 3 : (unsigned)tf_sim_draw(sim, 1, 2);
+    if (sim->options.coap) {
+        shards = (unsigned)tf_sim_draw(sim, 1, TF_SIM_SHARDS);
+    }
     sim->shards = sim->options.shards ? sim->options.shards : shards;
     sim->now = tf_sim_draw(sim, 1, 1000000);
     tf_list_init(&sim->links);
@@ -460,16 +479,47 @@ static bool start(struct tf_sim *sim)
     tf_config_report_init(&report);
     tf_config_init_default(&sim->config);
     bool good = !tf_config_add_url(&sim->config, "mqtt://127.0.0.1:1883", &report) &&
+                (!sim->options.coap ||
+                 !tf_config_add_url(&sim->config, "coap://127.0.0.1:5683", &report)) &&
                 !tf_config_finish(&sim->config, &report);
     tf_config_report_release(&report);
     static const uint16_t in_flight[] = {1, 3, 20, 20};
     sim->config.max_inflight_messages = in_flight[tf_sim_draw(sim, 0, 3)];
     sim->config.queue_qos0_messages = tf_sim_chance(sim, 1, 3);
     sim->client_count = (unsigned)tf_sim_draw(sim, 11, TF_SIM_CLIENTS);
+    if (sim->options.coap) {
+        tf_sim_coap_start(sim);
+    }
     for (unsigned i = 0; i < sim->client_count; i++) {
         tf_sim_client_init(sim, &sim->clients[i], i);
     }
     return good && tf_sim_nodes_start(sim);
+}
+
+static void run_mqtt(struct tf_sim *sim)
+{
+    sim->memory.starving = sim->options.starve != 0;
+    unsigned operations = (unsigned)tf_sim_draw(sim, 200, 320);
+    operations = sim->options.operations ? sim->options.operations : operations;
+    while (operations-- && !sim->failed) {
+        tf_time most = tf_sim_chance(sim, 1, 10) ? 2 * TF_SECOND : 20 * TF_MILLISECOND;
+        tf_sim_run_for(sim, tf_sim_chance(sim, 1, 3) ? 1 : tf_sim_draw(sim, 1, most));
+        operate(sim);
+    }
+    tf_sim_calm(sim);
+    sim->memory.starving = false;
+    if (sim->options.starve) {
+        tf_sim_run_for(sim, 15 * TF_SECOND);
+        tf_sim_drop_all(sim);
+    } else if (!sim->failed && rest(sim)) {
+        read_retained(sim);
+    }
+    if (!sim->failed) {
+        tf_sim_end_sessions(sim);
+        if (!sim->failed) {
+            tf_sim_nodes_check_empty(sim);
+        }
+    }
 }
 
 bool tf_sim_run(struct tf_sim *sim, const struct tf_sim_options *options, uint64_t *seen)
@@ -482,27 +532,10 @@ bool tf_sim_run(struct tf_sim *sim, const struct tf_sim_options *options, uint64
     sim->oracle = tf_sim_oracle_new();
     bool started = start(sim);
     tf_assert(started);
-    sim->memory.starving = options->starve != 0;
-    unsigned operations = (unsigned)tf_sim_draw(sim, 200, 320);
-    operations = options->operations ? options->operations : operations;
-    while (operations-- && !sim->failed) {
-        tf_time most = tf_sim_chance(sim, 1, 10) ? 2 * TF_SECOND : 20 * TF_MILLISECOND;
-        run_for(sim, tf_sim_chance(sim, 1, 3) ? 1 : tf_sim_draw(sim, 1, most));
-        operate(sim);
-    }
-    no_more_faults(sim);
-    sim->memory.starving = false;
-    if (options->starve) {
-        run_for(sim, 15 * TF_SECOND);
-        drop_all(sim);
-    } else if (!sim->failed && rest(sim)) {
-        read_retained(sim);
-    }
-    if (!sim->failed) {
-        end_sessions(sim);
-        if (!sim->failed) {
-            tf_sim_nodes_check_empty(sim);
-        }
+    if (options->coap) {
+        tf_sim_coap_run(sim);
+    } else {
+        run_mqtt(sim);
     }
     for (unsigned i = 0; i < sim->client_count; i++) {
         tf_sim_client_release(&sim->clients[i]);
@@ -513,5 +546,6 @@ bool tf_sim_run(struct tf_sim *sim, const struct tf_sim_options *options, uint64
     tf_sim_nodes_stop(sim);
     tf_config_release(&sim->config);
     tf_sim_oracle_free(sim->oracle);
+    tf_sim_coap_end(sim);
     return !sim->failed;
 }

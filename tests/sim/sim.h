@@ -2,11 +2,14 @@
  * The simulator: shards, MQTT clients and the network between them, in one process, on virtual
  * time, from a seed.
  *
- *   main.c      seeds, counters, the closing line          scenario.c  what happens, and when: one
- * run client.c    MQTT clients of their own on the codec     client_receive.c  what they make of
- * input network.c   links that delay, split, stall and cut     node.c      a shard with its front
- *   trace.c     trace, failures, memory that is counted    oracle*.c   what must hold of what
- * clients saw oracle_test.c  hand-made traces that the oracle must reject, and some it must not
+ *   main.c      seeds, counters, the closing line
+ *   scenario.c  what happens, and when: one run
+ *   client*.c   MQTT clients of their own on the codec, and what they make of input
+ *   network.c   links that delay, split, stall and cut
+ *   node.c      a shard with its fronts
+ *   trace.c     trace, failures, memory that is counted
+ *   oracle*.c   what must hold of what clients saw; hand-made traces for the oracle itself
+ *   coap.h      the same for CoAP, over datagrams
  *
  * Everything that is drawn comes from one random sequence, and nothing reads a clock, so a seed
  * names a run: the trace is hashed, and the same seed must give the same hash. The oracle never
@@ -26,7 +29,7 @@
 #include <stdio.h>
 #include <trefoil/mqtt_packet.h>
 
-#define TF_SIM_SHARDS 3u
+#define TF_SIM_SHARDS 5u
 #define TF_SIM_CLIENTS 14u    /* at most; the last one reads retained messages at the end */
 #define TF_SIM_MESSAGES 4096u /* of one run */
 #define TF_SIM_IN_FLIGHT 40u  /* of one client */
@@ -37,6 +40,8 @@ struct tf_sim;
 struct tf_sim_oracle;
 struct tf_sim_conn;
 struct tf_sim_client;
+struct tf_sim_coap;
+struct tf_sim_coap_client;
 
 /* What is to happen at least once in a set of seeds. */
 enum tf_sim_kind {
@@ -74,6 +79,27 @@ enum tf_sim_kind {
     TF_SIM_PIPELINED, /* packets behind CONNECT before its answer */
     TF_SIM_CREDIT_SPENT,
     TF_SIM_STARVED, /* only in runs that are asked for it */
+    TF_SIM_MQTT_KINDS,
+
+    /* of runs with CoAP (coap.h) */
+    TF_SIM_COAP_LOST = TF_SIM_MQTT_KINDS,
+    TF_SIM_COAP_DOUBLED,
+    TF_SIM_COAP_LATE,
+    TF_SIM_COAP_NOBODY, /* sent to a path that nobody has any more */
+    TF_SIM_COAP_STUCK,
+    TF_SIM_COAP_MOVED,
+    TF_SIM_COAP_DARK,
+    TF_SIM_COAP_TIMED_OUT,
+    TF_SIM_COAP_BLOCKS,
+    TF_SIM_COAP_BEGUN_ANEW,
+    TF_SIM_COAP_VALID_SEEN,
+    TF_SIM_COAP_RACE,
+    TF_SIM_COAP_CONDITION_FAILED,
+    TF_SIM_COAP_NOTIFIED,
+    TF_SIM_COAP_OBSERVED_GONE,
+    TF_SIM_COAP_FORMAT_CHANGED,
+    TF_SIM_COAP_CANCELLED,
+    TF_SIM_COAP_DRAINED_BUSY,
     TF_SIM_KINDS
 };
 
@@ -190,6 +216,12 @@ struct tf_sim_node {
     bool mail; /* was woken */
     bool congested;
     bool late; /* mail was left for the next turn */
+    /* of runs with CoAP */
+    struct tf_front *coap;      /* NULL: there is none */
+    struct tf_channel *channel; /* NULL: closed */
+    struct tf_list inbox;       /* datagrams that have come, or will */
+    tf_time stuck_until;        /* the socket takes no more */
+    bool drained;
 };
 
 bool tf_sim_nodes_start(struct tf_sim *sim);
@@ -368,6 +400,8 @@ struct tf_sim_options {
     unsigned starve;     /* one allocation in so many fails while there are faults; 0: none */
     uint8_t fill;
     bool trace;
+    bool coap;    /* a run of CoAP clients, with some of MQTT */
+    bool success; /* of those, one that only counts exchanges: coap_success.c */
 };
 
 struct tf_sim {
@@ -388,14 +422,25 @@ struct tf_sim {
     struct tf_sim_message messages[TF_SIM_MESSAGES];
     uint32_t message_count;
     struct tf_sim_oracle *oracle;
-    uint64_t *seen; /* of enum tf_sim_kind, over all runs */
-    bool calm;      /* no more faults */
+    struct tf_sim_coap *coap; /* NULL: a run without CoAP */
+    uint64_t *seen;           /* of enum tf_sim_kind, over all runs */
+    uint64_t tried, answered; /* exchanges that coap_success.c counts */
+    bool calm;                /* no more faults */
     bool failed;
     char failure[600];
 };
 
 /* One run. False: it failed, and *sim says why. */
 bool tf_sim_run(struct tf_sim *sim, const struct tf_sim_options *options, uint64_t *seen);
+
+/* Lets things happen for a while. */
+void tf_sim_run_for(struct tf_sim *sim, tf_time span);
+/* Every MQTT client comes with a clean start and leaves: no session outlives that. */
+void tf_sim_end_sessions(struct tf_sim *sim);
+/* The links of all MQTT clients are lost, and no session is resumed. */
+void tf_sim_drop_all(struct tf_sim *sim);
+/* Ends faults. */
+void tf_sim_calm(struct tf_sim *sim);
 
 void tf_sim_memory_init(struct tf_sim *sim);
 void tf_sim_trace(struct tf_sim *sim, const char *format, ...)

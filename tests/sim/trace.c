@@ -3,7 +3,7 @@
  *
  * The hash covers every line of the trace, printed or not. No line may hold an address.
  */
-#include "sim/sim.h"
+#include "sim/coap.h"
 
 #include "base/assert.h"
 
@@ -82,6 +82,10 @@ void tf_sim_tell(struct tf_sim *sim, struct tf_sim_event *event)
                  e->info && e->info->will ? " will" : "", e->expiry_s, e->size);
     if (sim->options.starve) {
         return; /* whatever may have been refused */
+    }
+    if (sim->coap) {
+        tf_sim_coap_hear(sim, event);
+        return;
     }
     tf_sim_oracle_see(sim->oracle, event);
     const char *failure = tf_sim_oracle_failure(sim->oracle);
