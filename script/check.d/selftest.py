@@ -74,6 +74,8 @@ void *memcpy(void *to, const void *from, unsigned long length);
     "src/broker/mqtt_front.c": '/* The front. */\n#include "mqtt/server.h"\n#include "route/queue.h"\n',
     "src/port/socket.c": "/* Sockets. */\n#include <sys/socket.h>\n#if A\n#endif\n#if B\n#endif\n",
     "script/hello": "#!/bin/bash\necho 'usage: hello'\n",
+    "docs/coap-conformance.md": "# A\n\n| 1 | `vectors/a.txt: a sum` |\n| 2 | Not ours: it is theirs. |\n",
+    "tests/vectors/a.txt": "a sum\n",
     "README.md": "# Hello\n\nSee [below](#hello), [bytes](src/base/bytes.c).\n",
 }
 LONG = "    a += 1;\n" * 71
@@ -99,6 +101,9 @@ FAULTS = [
     ("word", "src/base/a.c", "/* A. */\n/* TO" "DO: finish */\n", 2),
     ("link", "README.md", "[x](docs/none.md)\n", 4),
     ("link", "README.md", "[x](#none)\n", 4),
+    ("conformance", "docs/coap-conformance.md", "| 3 | `vectors/b.txt: a sum` |\n", 5),
+    ("conformance", "docs/coap-conformance.md", "| 3 | `vectors/a.txt: sums` |\n", 5),
+    ("conformance", "docs/coap-conformance.md", "| 3 | yes |\n", 5),
     ("recursion", "src/base/a.c", "/* A. */\nint tf_a(int a)\n{\n    return tf_b(a);\n}\nint tf_b(int a)\n{\n    return tf_a(a);\n}\n", 2),
     ("header", "include/trefoil/a.h", "/* A. */\n#include <base/mem.h>\n", 2),
     ("header", "src/base/mem.h", "size_t tf_a(void);\n", 8),

@@ -17,6 +17,7 @@ UNFINISHED = re.compile(
 )
 UNFINISHED_IN = ("src/", "include/", "tests/", "script/", "docs/", "examples/", "README.md", "ARCHITECTURE.md")
 LINK = re.compile(r"!?\[[^\]\[]*\]\(([^)\s]+)[^)]*\)")
+TEST = re.compile(r"`([\w./-]+\.(?:c|py|txt)): ([^`]+)`")  # in a page of conformance
 FENCE = re.compile(r"^(```|~~~).*?^\1", re.MULTILINE | re.DOTALL)
 
 
@@ -146,6 +147,29 @@ def check_links(tree):
                 )
 
 
+def check_conformance(tree):
+    """The tests that a page of conformance names are there; so is one, or a reason, for each requirement."""
+    for path in tree.paths:
+        if not re.fullmatch(r"docs/\w+-conformance\.md", path):
+            continue
+        for number, line in enumerate(tree.source(path).lines, 1):
+            tests = TEST.findall(line)
+            for file, name in tests:
+                other = f"tests/{file}"
+                if other not in tree.paths:
+                    fault = f"there is no {other}"
+                elif not re.search(rf"(?<!\w){re.escape(name)}(?!\w)", tree.source(other).text):
+                    fault = f"{other} has no {name}"
+                else:
+                    continue
+                yield Finding("conformance", path, number, fault, "name the test that shows it now, or write one")
+            if re.match(r"\| \d", line) and not tests and not re.search(r"\| Not (ours|done): [^|]+\|$", line):
+                yield Finding(
+                    "conformance", path, number, "a requirement without a test",
+                    "name its test, or say why there is none: `Not ours: ...`, `Not done: ...`",
+                )
+
+
 def check_recursion(tree):
     """The freestanding layers have bounded stacks: no function there reaches itself."""
     calls, where = {}, {}
@@ -173,5 +197,6 @@ def check_recursion(tree):
 
 
 RULES = [
-    check_functions, check_files, check_conditionals, check_documented, check_words, check_links, check_recursion,
+    check_functions, check_files, check_conditionals, check_documented, check_words, check_links, check_conformance,
+    check_recursion,
 ]
