@@ -23,7 +23,6 @@
 #ifndef TF_BROKER_COAP_FRONT_INTERNAL_H
 #define TF_BROKER_COAP_FRONT_INTERNAL_H
 
-#include "base/map.h"
 #include "broker/config.h"
 #include "broker/front.h"
 #include "broker/log.h"
@@ -82,7 +81,6 @@ struct coap_work {
     uint8_t method;
     uint8_t attempts;
     bool refused;                    /* BODY: there was no room for all of it */
-    bool write;                      /* WAITING: for a ticket, else for a read */
     uint16_t format;                 /* of a patch */
     uint64_t charged;                /* bytes of a body in blocks */
     tf_time heard;                   /* BODY: when its last block came */
@@ -129,7 +127,6 @@ struct coap_front {
     uint64_t listing_told;      /* shard->values.listing when they were told last */
     struct tf_front_timer tell; /* the next time they may be told */
     struct tf_list core_observers;
-    struct tf_log_limit full_warning;
     bool draining;
 };
 
@@ -181,8 +178,8 @@ void tf_coap_front_written(struct tf_ticket_owner *owner, uint64_t tag,
 void tf_coap_front_read(struct tf_read_owner *owner, uint64_t tag,
                         const struct tf_value_view *view);
 
-/* True if a condition holds of a value. */
-bool tf_coap_front_holds(const struct coap_condition *condition, const struct tf_value_view *view);
+/* The condition, ready to be handed over: it must not move afterwards. */
+const struct tf_condition *tf_coap_front_condition(struct coap_condition *condition);
 
 /* The version that an ETag stands for; 0: none does. */
 uint64_t tf_coap_front_version(struct tf_bytes etag);

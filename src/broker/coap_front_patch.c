@@ -190,7 +190,7 @@ void tf_coap_front_patch_read(struct coap_work *work, const struct tf_value_view
 {
     struct coap_condition *condition = &work->condition;
     uint8_t code;
-    if (!tf_coap_front_holds(&work->wanted, view)) {
+    if (!tf_condition_holds(tf_coap_front_condition(&work->wanted), view)) {
         answer(work, TF_COAP_PRECONDITION_FAILED);
         return;
     }

@@ -109,30 +109,19 @@ static void read_condition(struct tf_bytes options, struct coap_condition *ret)
     }
 }
 
-/* Ready to be handed over; it must not have moved since. */
-static const struct tf_condition *condition_of(struct coap_condition *condition)
+const struct tf_condition *tf_coap_front_condition(struct coap_condition *condition)
 {
     condition->condition.versions = condition->versions;
     return &condition->condition;
 }
 
-bool tf_coap_front_holds(const struct coap_condition *condition, const struct tf_value_view *view)
-{
-    const struct tf_condition *what = &condition->condition;
-    bool match = what->version_count == 0;
-    for (size_t i = 0; view->message && i < what->version_count; i++) {
-        match |= condition->versions[i] == view->version;
-    }
-    return match && !(what->exists && !view->message) && !(what->absent && view->message);
-}
-
 /* ---- reading ---- */
 
 /* What a GET is answered with; the message is borrowed from the view. */
-static struct coap_result read_result(const struct coap_condition *condition,
+static struct coap_result read_result(struct coap_condition *condition,
                                       const struct tf_value_view *view)
 {
-    if (!tf_coap_front_holds(condition, view)) {
+    if (!tf_condition_holds(tf_coap_front_condition(condition), view)) {
         return (struct coap_result){.code = TF_COAP_PRECONDITION_FAILED};
     }
     if (!view->message) {
@@ -233,10 +222,9 @@ static enum tf_err write(struct coap_work *work, struct tf_publication *publicat
 {
     struct coap_front *front = work->front;
     work->state = COAP_WORK_WAITING;
-    work->write = true;
     front->front.counters.publish_received++;
     front->front.counters.publish_bytes_received += tf_publication_length(publication);
-    return tf_shard_write(front->shard, publication, condition_of(&work->condition),
+    return tf_shard_write(front->shard, publication, tf_coap_front_condition(&work->condition),
                           &front->tickets, (uint64_t)(uintptr_t)work, ret);
 }
 

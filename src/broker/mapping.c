@@ -4,35 +4,24 @@
 #include "broker/mapping.h"
 
 #include "base/mem.h"
-#include "base/utf8.h"
 #include "route/table.h"
 
 #include <trefoil/coap_names.h>
+#include <trefoil/coap_uri.h>
 
-#define SEGMENT_MAX 255u /* RFC 7252 5.10: bytes of a Uri-Path */
 #define ADDRESS_MAX 65535u
 
 /* ---- addresses ---- */
 
-/* True for what RFC 3986 6.2.2.3 takes out of a path, so that it never stands in one. */
-static bool is_dots(struct tf_bytes segment)
-{
-    return (segment.length == 1 || segment.length == 2) && segment.data[0] == '.' &&
-           segment.data[segment.length - 1] == '.';
-}
-
-/* True if a Uri-Path can be a level of an address. */
+/* True if a Uri-Path can be a level of an address: no slash, no wildcard, no U+0000. */
 static bool segment_valid(struct tf_bytes segment)
 {
-    bool ascii = true;
     for (size_t i = 0; i < segment.length; i++) {
-        uint8_t c = segment.data[i];
-        if (c == '/' || c == '+' || c == '#' || c == 0) {
+        if (segment.data[i] == '+' || segment.data[i] == '#') {
             return false;
         }
-        ascii &= c < 0x80;
     }
-    return !is_dots(segment) && (ascii || tf_utf8_valid_mqtt(segment));
+    return tf_coap_segment_plain(segment);
 }
 
 enum tf_err tf_mapping_coap_address(struct tf_bytes options, uint8_t *buffer,
@@ -94,7 +83,7 @@ bool tf_mapping_coap_has_form(struct tf_bytes address)
         return false;
     }
     while (tf_mapping_coap_segment(address, &offset, &segment)) {
-        if (segment.length > SEGMENT_MAX || is_dots(segment)) {
+        if (!tf_coap_segment_valid(segment)) {
             return false;
         }
     }

@@ -55,6 +55,9 @@ struct tf_value_view {
     uint64_t version; /* without a value: not below any that the address has had */
 };
 
+/* True if a condition (NULL: none) holds of a value, as a write looks at it. */
+bool tf_condition_holds(const struct tf_condition *condition, const struct tf_value_view *present);
+
 /*
  * Writes the value of an address if `condition` (NULL: none) holds, or clears it (envelope.clear),
  * and publishes it to all queues that match. Precondition: envelope.retain.

@@ -14,7 +14,7 @@
 #include "base/mem.h"
 #include "route/internal.h"
 
-static bool holds(const struct tf_condition *condition, const struct tf_value_view *present)
+bool tf_condition_holds(const struct tf_condition *condition, const struct tf_value_view *present)
 {
     if (!condition) {
         return true;
@@ -41,7 +41,7 @@ static enum tf_err write_here(struct tf_shard *shard, struct tf_publication *pub
     tf_value_present(shard, publication->envelope.address, &present);
     result->existed = present.message != NULL;
     result->version = present.version;
-    if (!holds(condition, &present)) {
+    if (!tf_condition_holds(condition, &present)) {
         result->failed = true;
         return TF_OK;
     }
