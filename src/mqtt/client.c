@@ -82,13 +82,13 @@ enum tf_err tf_mqtt_client_init(struct tf_mqtt_client **ret, void *memory, size_
 /* Writes a PINGREQ that is due, if there is room; the wait for its answer begins. */
 static void put_ping(struct tf_mqtt_client *client)
 {
-    struct tf_mqtt_output *output = &client->conn.output;
+    struct tf_output *output = &client->conn.output;
 
     if (!client->ping_due || !tf_mqtt_conn_open(&client->conn) ||
-        tf_mqtt_output_room(output, 0) < TF_MQTT_ACK_MAX)
+        tf_output_room(output, 0) < TF_MQTT_ACK_MAX)
         return;
-    (void)tf_mqtt_put_u16(tf_mqtt_output_next(output), 0xc000);
-    tf_mqtt_output_wrote(output, 2);
+    (void)tf_mqtt_put_u16(tf_output_next(output), 0xc000);
+    tf_output_wrote(output, 2);
     client->ping_due = false;
 }
 
@@ -103,7 +103,7 @@ enum tf_err tf_mqtt_client_lend(struct tf_mqtt_client *client, void *buffer, siz
                   ? client->conn.features->version_5->connect(client)
                   : tf_mqtt_client_write_connect(client, &client->config->connect, 0);
         if (err)
-            (void)tf_mqtt_output_take(&client->conn.output);
+            (void)tf_output_take(&client->conn.output);
         return err;
     }
     put_ping(client);
@@ -299,13 +299,13 @@ void *tf_mqtt_client_reclaim(struct tf_mqtt_client *client, enum tf_mqtt_part pa
 
 void *tf_mqtt_client_take(struct tf_mqtt_client *client)
 {
-    return tf_mqtt_output_take(&client->conn.output);
+    return tf_output_take(&client->conn.output);
 }
 
 size_t tf_mqtt_client_output(const struct tf_mqtt_client *client, struct tf_bytes *ret_spans,
                              size_t count)
 {
-    return tf_mqtt_output_spans(&client->conn.output, ret_spans, count);
+    return tf_output_spans(&client->conn.output, ret_spans, count);
 }
 
 void tf_mqtt_client_sent(struct tf_mqtt_client *client, size_t length, tf_time now)
@@ -372,7 +372,7 @@ static tf_time ping_deadline(const struct tf_mqtt_client *client)
         return TF_TIME_NEVER;
     if (client->pinged == TF_TIME_NEVER)
         from = TF_MIN(from, conn->heard);
-    else if (client->ping_due || tf_mqtt_output_pending(&conn->output))
+    else if (client->ping_due || tf_output_pending(&conn->output))
         return TF_TIME_NEVER;
     /* MQTT 5.0 3.1.2.10: due whether or not the last one's answer is slow in coming; what is still
      * unsent will do as well */

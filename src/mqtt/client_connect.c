@@ -9,13 +9,13 @@
 enum tf_err tf_mqtt_client_write_connect(struct tf_mqtt_client *client,
                                          const struct tf_mqtt_connect *connect, size_t reserved)
 {
-    struct tf_mqtt_output *output = &client->conn.output;
-    struct tf_writer writer = tf_writer_of(tf_mqtt_output_next(output), output->size - reserved);
+    struct tf_output *output = &client->conn.output;
+    struct tf_writer writer = tf_writer_of(tf_output_next(output), output->size - reserved);
 
     tf_mqtt_connect_write(&writer, connect);
     if (writer.failed)
         return TF_NO_MEMORY;
-    tf_mqtt_output_wrote(output, tf_writer_length(&writer));
+    tf_output_wrote(output, tf_writer_length(&writer));
     client->conn.state = TF_MQTT_CONN_ANSWERING;
     return TF_OK;
 }

@@ -69,8 +69,8 @@ static size_t remaining_length(const struct tf_mqtt_client *client, const struct
 static void put_request(struct tf_mqtt_client *client, const struct request *request,
                         uint16_t packet_id, size_t remaining, size_t size)
 {
-    struct tf_mqtt_output *output = &client->conn.output;
-    uint8_t *to = tf_mqtt_output_next(output), *start = to;
+    struct tf_output *output = &client->conn.output;
+    uint8_t *to = tf_output_next(output), *start = to;
     struct tf_writer writer;
 
     to = tf_mqtt_put_u8(to, (unsigned)request->type << 4 | 2); /* MQTT 5.0 2.1.3 */
@@ -85,7 +85,7 @@ static void put_request(struct tf_mqtt_client *client, const struct request *req
             tf_write_bytes16(&writer, request->filters[i]);
     }
     tf_assert(!writer.failed && writer.next == writer.end);
-    tf_mqtt_output_wrote(output, size);
+    tf_output_wrote(output, size);
 }
 
 /* Sends a request. Errors as tf_mqtt_client_subscribe. */
@@ -111,9 +111,9 @@ static enum tf_err send_request(struct tf_mqtt_client *client, uint64_t handle,
     size = tf_mqtt_packet_size(remaining);
     if (size == 0 || size > conn->peer_max_packet)
         return TF_LIMIT;
-    if (tf_mqtt_output_room(&conn->output, 0) < size)
-        return !conn->output.buffer || tf_mqtt_output_could(&conn->output, size, 0) ? TF_AGAIN
-                                                                                    : TF_NO_MEMORY;
+    if (tf_output_room(&conn->output, 0) < size)
+        return !conn->output.buffer || tf_output_could(&conn->output, size, 0) ? TF_AGAIN
+                                                                               : TF_NO_MEMORY;
     if (client->requests == TF_MQTT_CLIENT_REQUESTS)
         return TF_AGAIN;
     if (tf_mqtt_session_sent_full(session))

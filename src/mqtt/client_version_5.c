@@ -40,7 +40,7 @@ static void put_properties(struct tf_writer *writer, const struct tf_mqtt_client
  */
 static enum tf_err put_connect(struct tf_mqtt_client *client)
 {
-    struct tf_mqtt_output *output = &client->conn.output;
+    struct tf_output *output = &client->conn.output;
     struct tf_mqtt_connect connect = client->config->connect;
     size_t own = connect.properties.length + 11;
     struct tf_writer writer;

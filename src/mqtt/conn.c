@@ -142,7 +142,7 @@ void *tf_mqtt_conn_reclaim(struct tf_mqtt_conn *conn, enum tf_mqtt_part part)
 void tf_mqtt_conn_ack(struct tf_mqtt_conn *conn, enum tf_mqtt_type type, uint16_t packet_id,
                       uint8_t reason)
 {
-    uint8_t *to = tf_mqtt_output_next(&conn->output);
+    uint8_t *to = tf_output_next(&conn->output);
     unsigned flags = type == TF_MQTT_PUBREL ? 2 : 0; /* MQTT 5.0 2.1.3 */
 
     /* MQTT 5.0 3.4.2.1: a reason of 0 may be left out; 3.1.1 has none */
@@ -154,7 +154,7 @@ void tf_mqtt_conn_ack(struct tf_mqtt_conn *conn, enum tf_mqtt_type type, uint16_
     to[3] = (uint8_t)packet_id;
     if (reason)
         to[4] = reason;
-    tf_mqtt_output_wrote(&conn->output, reason ? 5 : 4);
+    tf_output_wrote(&conn->output, reason ? 5 : 4);
 }
 
 /* Writes the DISCONNECT or CONNACK that is due; when there is no room it stays due. */
@@ -162,11 +162,11 @@ static void put_goodbye(struct tf_mqtt_conn *conn)
 {
     bool disconnect = conn->goodbye == TF_MQTT_GOODBYE_DISCONNECT;
 
-    if (tf_mqtt_output_room(&conn->output, 0) < TF_MQTT_ACK_MAX)
+    if (tf_output_room(&conn->output, 0) < TF_MQTT_ACK_MAX)
         return;
     if (disconnect && conn->version < TF_MQTT_5) {
-        (void)tf_mqtt_put_u16(tf_mqtt_output_next(&conn->output), 0xe000); /* MQTT 3.1.1 3.14 */
-        tf_mqtt_output_wrote(&conn->output, 2);
+        (void)tf_mqtt_put_u16(tf_output_next(&conn->output), 0xe000); /* MQTT 3.1.1 3.14 */
+        tf_output_wrote(&conn->output, 2);
     } else {
         conn->features->version_5->goodbye(conn);
     }
@@ -188,7 +188,7 @@ void tf_mqtt_conn_pump(struct tf_mqtt_conn *conn)
 
 enum tf_err tf_mqtt_conn_lend(struct tf_mqtt_conn *conn, void *buffer, size_t length)
 {
-    enum tf_err err = tf_mqtt_output_lend(&conn->output, buffer, length);
+    enum tf_err err = tf_output_lend(&conn->output, buffer, length);
 
     if (!err)
         tf_mqtt_conn_pump(conn);
@@ -197,7 +197,7 @@ enum tf_err tf_mqtt_conn_lend(struct tf_mqtt_conn *conn, void *buffer, size_t le
 
 void tf_mqtt_conn_sent(struct tf_mqtt_conn *conn, size_t length)
 {
-    tf_mqtt_output_sent(&conn->output, length);
+    tf_output_sent(&conn->output, length);
     tf_mqtt_conn_pump(conn);
 }
 
@@ -205,7 +205,7 @@ void tf_mqtt_conn_abandon(struct tf_mqtt_conn *conn)
 {
     tf_mqtt_conn_close(conn, TF_MQTT_GOODBYE_NONE, TF_MQTT_UNSPECIFIED_ERROR, 0, NULL);
     conn->goodbye = TF_MQTT_GOODBYE_NONE;
-    tf_mqtt_output_abandon(&conn->output);
+    tf_output_abandon(&conn->output);
 }
 
 /* --- the end
@@ -254,7 +254,7 @@ enum tf_mqtt_slot_kind tf_mqtt_conn_next(struct tf_mqtt_conn *conn, uint64_t *re
 {
     const struct tf_mqtt_sent *slot;
 
-    if (tf_mqtt_output_returned(&conn->output, ret_number))
+    if (tf_output_returned(&conn->output, ret_number))
         return TF_MQTT_SLOT_RETURNED;
     if (conn->needs) {
         unsigned part = (unsigned)__builtin_ctz(conn->needs);
@@ -270,8 +270,7 @@ enum tf_mqtt_slot_kind tf_mqtt_conn_next(struct tf_mqtt_conn *conn, uint64_t *re
     slot = tf_mqtt_session_sent(conn->session, conn->resend);
     tf_assert(slot);
     if (slot->state == TF_MQTT_SENT_PUBCOMP ||
-        (slot->state == TF_MQTT_SENT_RELEASE &&
-         tf_mqtt_output_room(&conn->output, 0) < TF_MQTT_ACK_MAX))
+        (slot->state == TF_MQTT_SENT_RELEASE && tf_output_room(&conn->output, 0) < TF_MQTT_ACK_MAX))
         return TF_MQTT_SLOT_EMPTY; /* PUBREL waits for room */
     conn->announced = true;
     *ret_number = slot->handle;
@@ -305,7 +304,7 @@ bool tf_mqtt_conn_check(const struct tf_mqtt_conn *conn)
     unsigned counted = 0;
 
     if (conn->state > TF_MQTT_CONN_CLOSING || conn->slot.kind > TF_MQTT_SLOT_DISCONNECT ||
-        !tf_mqtt_output_check(&conn->output) || !check_pending(conn) ||
+        !tf_output_check(&conn->output) || !check_pending(conn) ||
         (conn->aliases && !tf_mqtt_aliases_check(conn->aliases)))
         return false;
     if (conn->state != TF_MQTT_CONN_CLOSING && conn->goodbye)

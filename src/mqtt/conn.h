@@ -17,9 +17,9 @@
 
 #include <trefoil/mqtt_client.h>
 
+#include "base/output.h"
 #include "base/util.h"
 #include "mqtt/alias.h"
-#include "mqtt/output.h"
 #include "mqtt/session.h"
 
 /* A PUBACK or its like with a reason code; the room that any direct answer needs. */
@@ -167,7 +167,7 @@ struct tf_mqtt_version_5 {
 
 struct tf_mqtt_conn {
     const struct tf_mqtt_features *features;
-    struct tf_mqtt_output output;
+    struct tf_output output;
     struct tf_mqtt_session *session; /* NULL before RESUMING or UP */
     struct tf_mqtt_aliases *aliases;
     struct tf_mqtt_pending pending;

@@ -59,17 +59,17 @@ void tf_mqtt_conn_goodbye(struct tf_mqtt_conn *conn)
 {
     bool connack = conn->goodbye == TF_MQTT_GOODBYE_CONNACK;
     uint8_t reason = goodbye_reason(conn);
-    size_t room = tf_mqtt_output_room(&conn->output, 0);
+    size_t room = tf_output_room(&conn->output, 0);
     char text[TF_MQTT_GOODBYE_MAX];
     struct tf_bytes string = {0};
     size_t bare = connack ? 5 : reason ? 3 : 2; /* of 5.0, without properties */
-    uint8_t *to = tf_mqtt_output_next(&conn->output);
+    uint8_t *to = tf_output_next(&conn->output);
     uint8_t *start = to;
 
     if (conn->version < TF_MQTT_5) {
         to = tf_mqtt_put_u16(to, 0x2002); /* MQTT 3.1.1 3.2 */
         to = tf_mqtt_put_u16(to, tf_mqtt_conn_return_code(conn->reason));
-        tf_mqtt_output_wrote(&conn->output, (size_t)(to - start));
+        tf_output_wrote(&conn->output, (size_t)(to - start));
         return;
     }
     if (conn->reason >= TF_MQTT_UNSPECIFIED_ERROR && !conn->quiet) {
@@ -95,5 +95,5 @@ void tf_mqtt_conn_goodbye(struct tf_mqtt_conn *conn)
     } else if (connack) {
         to = tf_mqtt_put_u8(to, 0);
     }
-    tf_mqtt_output_wrote(&conn->output, (size_t)(to - start));
+    tf_output_wrote(&conn->output, (size_t)(to - start));
 }

@@ -82,7 +82,7 @@ void tf_mqtt_conn_flush(struct tf_mqtt_conn *conn)
             return;
         if (conn->body_left > 0 && pending->count == 1)
             return; /* its own packet is still arriving */
-        if (tf_mqtt_output_room(&conn->output, 0) < TF_MQTT_ACK_MAX)
+        if (tf_output_room(&conn->output, 0) < TF_MQTT_ACK_MAX)
             return;
         tf_mqtt_conn_ack(conn, entry->type, entry->packet_id, entry->reason);
         /* MQTT 5.0 4.9: PUBACK ends it, and PUBREC with a failure */
@@ -329,7 +329,7 @@ enum tf_err tf_mqtt_conn_pubrel(struct tf_mqtt_conn *conn, const struct tf_mqtt_
 
     if (err)
         return tf_mqtt_conn_violate(conn, reason, TF_MQTT_PUBREL, NULL);
-    if (tf_mqtt_output_room(&conn->output, 0) < TF_MQTT_ACK_MAX)
+    if (tf_output_room(&conn->output, 0) < TF_MQTT_ACK_MAX)
         return TF_AGAIN;
     entry = tf_mqtt_session_received(conn->session, ack.packet_id);
     if (!entry) {
@@ -358,7 +358,7 @@ enum tf_err tf_mqtt_conn_complete(struct tf_mqtt_conn *conn, uint16_t packet_id)
     entry = tf_mqtt_session_received(conn->session, packet_id);
     if (!entry || entry->state != TF_MQTT_RECEIVED_RELEASED)
         return TF_NOT_FOUND;
-    if (tf_mqtt_output_room(&conn->output, 0) < TF_MQTT_ACK_MAX)
+    if (tf_output_room(&conn->output, 0) < TF_MQTT_ACK_MAX)
         return TF_AGAIN;
     if (entry->counted)
         conn->inbound--; /* MQTT 5.0 4.9 */

@@ -70,9 +70,8 @@ INLINE enum tf_err plan_for(const struct tf_mqtt_conn *conn,
         plan.front -= body;
         plan.refs = refs;
     }
-    if (tf_mqtt_output_room(&conn->output, plan.refs) < plan.front) {
-        bool could =
-            !conn->output.buffer || tf_mqtt_output_could(&conn->output, plan.front, plan.refs);
+    if (tf_output_room(&conn->output, plan.refs) < plan.front) {
+        bool could = !conn->output.buffer || tf_output_could(&conn->output, plan.front, plan.refs);
         return could ? TF_AGAIN : TF_NO_MEMORY;
     }
     *ret = plan;
@@ -100,7 +99,7 @@ static uint8_t *put_properties(uint8_t *to, const struct tf_mqtt_delivery *deliv
 INLINE void put_planned(struct tf_mqtt_conn *conn, const struct tf_mqtt_delivery *delivery,
                         const struct plan *plan, bool five, bool lean, uint16_t packet_id, bool dup)
 {
-    uint8_t *start = tf_mqtt_output_next(&conn->output);
+    uint8_t *start = tf_output_next(&conn->output);
     uint8_t *to = start;
 
     *to++ = (uint8_t)(TF_MQTT_PUBLISH << 4 | dup << 3 | delivery->qos << 1 | delivery->retain);
@@ -115,7 +114,7 @@ INLINE void put_planned(struct tf_mqtt_conn *conn, const struct tf_mqtt_delivery
             to = tf_mqtt_put_bytes(to, delivery->body[i]);
     }
     tf_assert((size_t)(to - start) == plan->front);
-    tf_mqtt_output_wrote(&conn->output, plan->front);
+    tf_output_wrote(&conn->output, plan->front);
 }
 
 /* A delivery at QoS 0 whose body is copied. */
@@ -164,8 +163,7 @@ static void write_planned(struct tf_mqtt_conn *conn, const struct tf_mqtt_delive
     put_planned(conn, delivery, plan, conn->version >= TF_MQTT_5, false, packet_id, dup);
     for (size_t i = 0; left > 0; i++) {
         if (delivery->body[i].length > 0)
-            tf_mqtt_output_refer(&conn->output, delivery->body[i],
-                                 --left == 0 ? delivery->owner : 0);
+            tf_output_refer(&conn->output, delivery->body[i], --left == 0 ? delivery->owner : 0);
     }
     if (ret_borrowed)
         *ret_borrowed = plan->refs > 0;
@@ -202,7 +200,7 @@ void tf_mqtt_conn_resume(struct tf_mqtt_conn *conn)
 
         tf_assert(slot);
         if (slot->state != TF_MQTT_SENT_PUBCOMP ||
-            tf_mqtt_output_room(&conn->output, 0) < TF_MQTT_ACK_MAX)
+            tf_output_room(&conn->output, 0) < TF_MQTT_ACK_MAX)
             return;
         tf_mqtt_conn_ack(conn, TF_MQTT_PUBREL, conn->resend, TF_MQTT_SUCCESS);
         resume_next(conn);
@@ -330,7 +328,7 @@ enum tf_err tf_mqtt_conn_pubrec(struct tf_mqtt_conn *conn, const struct tf_mqtt_
 
     if (tf_mqtt_ack_read(frame, conn->version, &ack, &reason))
         return tf_mqtt_conn_violate(conn, reason, TF_MQTT_PUBREC, NULL);
-    if (tf_mqtt_output_room(&conn->output, 0) < TF_MQTT_ACK_MAX)
+    if (tf_output_room(&conn->output, 0) < TF_MQTT_ACK_MAX)
         return TF_AGAIN;
     slot = tf_mqtt_session_sent(conn->session, ack.packet_id);
     if (!slot) { /* MQTT 5.0 4.3.3, 3.6.2.1: also for an id that nobody knows */
@@ -393,7 +391,7 @@ enum tf_err tf_mqtt_conn_release(struct tf_mqtt_conn *conn, uint16_t packet_id)
         return TF_NOT_FOUND;
     if (conn->state == TF_MQTT_CONN_RESUMING && conn->resend != packet_id && !slot->passed)
         return TF_AGAIN;
-    if (tf_mqtt_output_room(&conn->output, 0) < TF_MQTT_ACK_MAX)
+    if (tf_output_room(&conn->output, 0) < TF_MQTT_ACK_MAX)
         return TF_AGAIN;
     slot->state = TF_MQTT_SENT_PUBCOMP;
     tf_mqtt_conn_ack(conn, TF_MQTT_PUBREL, packet_id, TF_MQTT_SUCCESS);

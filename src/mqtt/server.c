@@ -125,15 +125,15 @@ static enum tf_err on_pubcomp(struct tf_mqtt_server *server, const struct tf_mqt
 /* Answers PINGREQ (MQTT 5.0 3.12.4). */
 static enum tf_err on_pingreq(struct tf_mqtt_server *server, const struct tf_mqtt_frame *frame)
 {
-    struct tf_mqtt_output *output = &server->conn.output;
+    struct tf_output *output = &server->conn.output;
     uint8_t reason = 0;
 
     if (tf_mqtt_ping_read(frame, &reason))
         return tf_mqtt_conn_violate(&server->conn, reason, TF_MQTT_PINGREQ, NULL);
-    if (tf_mqtt_output_room(output, 0) < TF_MQTT_ACK_MAX)
+    if (tf_output_room(output, 0) < TF_MQTT_ACK_MAX)
         return TF_AGAIN;
-    (void)tf_mqtt_put_u16(tf_mqtt_output_next(output), 0xd000);
-    tf_mqtt_output_wrote(output, 2);
+    (void)tf_mqtt_put_u16(tf_output_next(output), 0xd000);
+    tf_output_wrote(output, 2);
     return TF_OK;
 }
 
@@ -356,13 +356,13 @@ enum tf_err tf_mqtt_server_lend(struct tf_mqtt_server *server, void *buffer, siz
 
 void *tf_mqtt_server_take(struct tf_mqtt_server *server)
 {
-    return tf_mqtt_output_take(&server->conn.output);
+    return tf_output_take(&server->conn.output);
 }
 
 size_t tf_mqtt_server_output(const struct tf_mqtt_server *server, struct tf_bytes *ret_spans,
                              size_t count)
 {
-    return tf_mqtt_output_spans(&server->conn.output, ret_spans, count);
+    return tf_output_spans(&server->conn.output, ret_spans, count);
 }
 
 void tf_mqtt_server_sent(struct tf_mqtt_server *server, size_t length, tf_time now)

@@ -203,10 +203,10 @@ static enum tf_err put_connack(struct tf_mqtt_server *server, bool session_prese
                            TF_MQTT_CONNACK, "over the Maximum Packet Size");
         return TF_CLOSED;
     }
-    if (tf_mqtt_output_room(&conn->output, 0) < size)
-        return !conn->output.buffer || tf_mqtt_output_could(&conn->output, size, 0) ? TF_AGAIN
-                                                                                    : TF_NO_MEMORY;
-    to = tf_mqtt_put_u8(tf_mqtt_output_next(&conn->output), 0x20);
+    if (tf_output_room(&conn->output, 0) < size)
+        return !conn->output.buffer || tf_output_could(&conn->output, size, 0) ? TF_AGAIN
+                                                                               : TF_NO_MEMORY;
+    to = tf_mqtt_put_u8(tf_output_next(&conn->output), 0x20);
     to = tf_mqtt_put_varint(to, (uint32_t)remaining);
     to = tf_mqtt_put_u16(to, session_present ? 0x0100 : 0);
     if (is_5) {
@@ -216,7 +216,7 @@ static enum tf_err put_connack(struct tf_mqtt_server *server, bool session_prese
             tf_mqtt_property_write(&writer, &properties->all[i]);
         tf_assert(!writer.failed && tf_writer_length(&writer) == properties->size);
     }
-    tf_mqtt_output_wrote(&conn->output, size);
+    tf_output_wrote(&conn->output, size);
     return TF_OK;
 }
 

@@ -13,11 +13,11 @@
 
 /* True if the answer to a request with such a payload would fit, or there is all the room there is.
  */
-static bool has_room(const struct tf_mqtt_output *output, size_t payload, size_t least)
+static bool has_room(const struct tf_output *output, size_t payload, size_t least)
 {
     size_t answer = HEAD_MAX + payload / least;
 
-    return tf_mqtt_output_room(output, 0) >= answer ||
+    return tf_output_room(output, 0) >= answer ||
            (output->buffer && output->used == 0 && output->refs == 0);
 }
 
@@ -69,10 +69,10 @@ static enum tf_err answer(struct tf_mqtt_server *server, const struct tf_mqtt_su
                                    "over the Maximum Packet Size");
         return TF_CLOSED;
     }
-    if (tf_mqtt_output_room(&conn->output, 0) < size)
-        return !conn->output.buffer || tf_mqtt_output_could(&conn->output, size, 0) ? TF_AGAIN
-                                                                                    : TF_NO_MEMORY;
-    writer = tf_writer_of(tf_mqtt_output_next(&conn->output), size);
+    if (tf_output_room(&conn->output, 0) < size)
+        return !conn->output.buffer || tf_output_could(&conn->output, size, 0) ? TF_AGAIN
+                                                                               : TF_NO_MEMORY;
+    writer = tf_writer_of(tf_output_next(&conn->output), size);
     tf_mqtt_suback_write(&writer, suback, conn->version);
     tf_assert(!writer.failed && tf_writer_length(&writer) == size);
     if (conn->version < TF_MQTT_5 && suback->type == TF_MQTT_SUBACK) {
@@ -80,7 +80,7 @@ static enum tf_err answer(struct tf_mqtt_server *server, const struct tf_mqtt_su
         for (uint8_t *code = writer.next - suback->reasons.length; code < writer.next; code++)
             *code = *code > 2 ? 0x80 : *code;
     }
-    tf_mqtt_output_wrote(&conn->output, size);
+    tf_output_wrote(&conn->output, size);
     server->answers--;
     return TF_OK;
 }

@@ -6,22 +6,22 @@
  * come. So the output is one order of spans, nothing is allocated, and the only limit is the
  * buffer.
  *
- * It knows nothing of packets. Whoever lent the buffer may take it when all is sent and every owner
- * of a referred body has been told (tf_mqtt_output_returned).
+ * It knows no protocol. Whoever lent the buffer may take it when all is sent and every owner
+ * of a referred body has been told (tf_output_returned).
  */
-#ifndef TF_MQTT_OUTPUT_H
-#define TF_MQTT_OUTPUT_H
+#ifndef TF_BASE_OUTPUT_H
+#define TF_BASE_OUTPUT_H
 
 #include <trefoil/bytes.h>
 #include <trefoil/err.h>
 
-/* The least that may be lent: any acknowledgement, and a CONNACK without much to say, fit. */
-#define TF_MQTT_OUTPUT_MIN 128u
+/* The least that may be lent: the short packets of every protocol fit. */
+#define TF_OUTPUT_MIN 128u
 
 /* The most: offsets are 32 bits. */
-#define TF_MQTT_OUTPUT_MAX UINT32_C(0x7fffffff)
+#define TF_OUTPUT_MAX UINT32_C(0x7fffffff)
 
-struct tf_mqtt_reference {
+struct tf_output_reference {
     struct tf_bytes body;
     uint64_t owner; /* to be told when it is sent; 0: nobody */
     uint32_t at;    /* comes when this many bytes of the front have been written */
@@ -32,7 +32,7 @@ struct tf_mqtt_reference {
  * is done, has an owner. All zero but buffer, size and packets when nothing is unsent and all
  * owners are told.
  */
-struct tf_mqtt_output {
+struct tf_output {
     uint8_t *buffer; /* NULL: none is lent */
     size_t offset;   /* bytes sent of the reference `done` */
     uint32_t size;   /* from buffer to the aligned end */
@@ -42,65 +42,62 @@ struct tf_mqtt_output {
 };
 
 /* Lends a buffer. TF_MISUSE: there is one, or it is too short. */
-TF_MUST_USE enum tf_err tf_mqtt_output_lend(struct tf_mqtt_output *output, void *buffer,
-                                            size_t length);
+TF_MUST_USE enum tf_err tf_output_lend(struct tf_output *output, void *buffer, size_t length);
 
 /* Takes the buffer back; NULL if it is still needed, or none. */
-void *tf_mqtt_output_take(struct tf_mqtt_output *output);
+void *tf_output_take(struct tf_output *output);
 
 /* Room for bytes now, with `refs` new references. */
-static inline size_t tf_mqtt_output_room(const struct tf_mqtt_output *output, size_t refs)
+static inline size_t tf_output_room(const struct tf_output *output, size_t refs)
 {
     size_t left = (size_t)output->size - output->used;
-    size_t back = (output->refs + refs) * sizeof(struct tf_mqtt_reference);
+    size_t back = (output->refs + refs) * sizeof(struct tf_output_reference);
 
     return left > back ? left - back : 0;
 }
 
 /* True if `length` bytes and `refs` references would fit when all else had been sent. */
-static inline bool tf_mqtt_output_could(const struct tf_mqtt_output *output, size_t length,
-                                        size_t refs)
+static inline bool tf_output_could(const struct tf_output *output, size_t length, size_t refs)
 {
     return length <= output->size &&
-           refs <= (output->size - length) / sizeof(struct tf_mqtt_reference);
+           refs <= (output->size - length) / sizeof(struct tf_output_reference);
 }
 
-/* Where the next bytes go; tf_mqtt_output_room of them at most, then tf_mqtt_output_wrote. */
-static inline uint8_t *tf_mqtt_output_next(const struct tf_mqtt_output *output)
+/* Where the next bytes go; tf_output_room of them at most, then tf_output_wrote. */
+static inline uint8_t *tf_output_next(const struct tf_output *output)
 {
     return output->buffer + output->used;
 }
 
-/* One packet, but for what is referred to, has been put at tf_mqtt_output_next: `length` bytes. */
-static inline void tf_mqtt_output_wrote(struct tf_mqtt_output *output, size_t length)
+/* One packet, but for what is referred to, has been put at tf_output_next: `length` bytes. */
+static inline void tf_output_wrote(struct tf_output *output, size_t length)
 {
     output->used += (uint32_t)length;
     output->packets++;
 }
 
 /* Appends bytes of somebody else's, not empty; there must be room for the reference. */
-void tf_mqtt_output_refer(struct tf_mqtt_output *output, struct tf_bytes body, uint64_t owner);
+void tf_output_refer(struct tf_output *output, struct tf_bytes body, uint64_t owner);
 
 /* True if anything is unsent. */
-static inline bool tf_mqtt_output_pending(const struct tf_mqtt_output *output)
+static inline bool tf_output_pending(const struct tf_output *output)
 {
     return output->sent < output->used || output->done < output->refs;
 }
 
 /* Up to `count` spans of what is unsent, in order. */
-size_t tf_mqtt_output_spans(const struct tf_mqtt_output *output, struct tf_bytes *ret_spans,
-                            size_t count);
+size_t tf_output_spans(const struct tf_output *output, struct tf_bytes *ret_spans, size_t count);
 
 /* `length` bytes have been sent; no more than there are. May move what is left to the front. */
-void tf_mqtt_output_sent(struct tf_mqtt_output *output, size_t length);
+void tf_output_sent(struct tf_output *output, size_t length);
 
 /* The next owner whose body is no longer needed; false: none. */
-bool tf_mqtt_output_returned(struct tf_mqtt_output *output, uint64_t *ret_owner);
+bool tf_output_returned(struct tf_output *output, uint64_t *ret_owner);
 
-/* Forgets what is unsent; owners are told by tf_mqtt_output_returned. */
-void tf_mqtt_output_abandon(struct tf_mqtt_output *output);
+/* Forgets what is unsent; owners are told by tf_output_returned. */
+void tf_output_abandon(struct tf_output *output);
 
 /* Checks the invariants. */
-bool tf_mqtt_output_check(const struct tf_mqtt_output *output);
+bool tf_output_check(const struct tf_output *output);
 
 #endif

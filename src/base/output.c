@@ -1,19 +1,19 @@
 /*
  * What a connection has to write; see output.h.
  */
-#include "mqtt/output.h"
+#include "base/output.h"
 
 #include "base/assert.h"
 #include "base/mem.h"
 
 /* The record of reference `i`: the first lies at the end of the buffer. */
-static struct tf_mqtt_reference *reference(const struct tf_mqtt_output *output, uint32_t i)
+static struct tf_output_reference *reference(const struct tf_output *output, uint32_t i)
 {
-    return (struct tf_mqtt_reference *)(void *)(output->buffer + output->size) - i - 1;
+    return (struct tf_output_reference *)(void *)(output->buffer + output->size) - i - 1;
 }
 
 /* Starts at the front again when nothing in the buffer is needed any more. */
-static void rewind_if_empty(struct tf_mqtt_output *output)
+static void rewind_if_empty(struct tf_output *output)
 {
     while (output->returned < output->done && reference(output, output->returned)->owner == 0)
         output->returned++;
@@ -21,19 +21,19 @@ static void rewind_if_empty(struct tf_mqtt_output *output)
         output->used = output->sent = output->refs = output->done = output->returned = 0;
 }
 
-enum tf_err tf_mqtt_output_lend(struct tf_mqtt_output *output, void *buffer, size_t length)
+enum tf_err tf_output_lend(struct tf_output *output, void *buffer, size_t length)
 {
     uintptr_t end = (uintptr_t)buffer + length;
-    size_t cut = end % _Alignof(struct tf_mqtt_reference);
+    size_t cut = end % _Alignof(struct tf_output_reference);
 
-    if (output->buffer || !buffer || length < TF_MQTT_OUTPUT_MIN || length > TF_MQTT_OUTPUT_MAX)
+    if (output->buffer || !buffer || length < TF_OUTPUT_MIN || length > TF_OUTPUT_MAX)
         return TF_MISUSE;
-    *output = (struct tf_mqtt_output){
+    *output = (struct tf_output){
         .buffer = buffer, .size = (uint32_t)(length - cut), .packets = output->packets};
     return TF_OK;
 }
 
-void *tf_mqtt_output_take(struct tf_mqtt_output *output)
+void *tf_output_take(struct tf_output *output)
 {
     void *buffer = output->buffer;
 
@@ -44,21 +44,20 @@ void *tf_mqtt_output_take(struct tf_mqtt_output *output)
     return buffer;
 }
 
-void tf_mqtt_output_refer(struct tf_mqtt_output *output, struct tf_bytes body, uint64_t owner)
+void tf_output_refer(struct tf_output *output, struct tf_bytes body, uint64_t owner)
 {
     tf_assert(body.length > 0);
     output->refs++;
-    *reference(output, output->refs - 1) = (struct tf_mqtt_reference){body, owner, output->used};
+    *reference(output, output->refs - 1) = (struct tf_output_reference){body, owner, output->used};
 }
 
-size_t tf_mqtt_output_spans(const struct tf_mqtt_output *output, struct tf_bytes *ret_spans,
-                            size_t count)
+size_t tf_output_spans(const struct tf_output *output, struct tf_bytes *ret_spans, size_t count)
 {
     uint32_t at = output->sent, i = output->done;
     size_t skip = output->offset, n = 0;
 
     while (n < count) {
-        const struct tf_mqtt_reference *ref = i < output->refs ? reference(output, i) : NULL;
+        const struct tf_output_reference *ref = i < output->refs ? reference(output, i) : NULL;
         uint32_t end = ref ? ref->at : output->used;
 
         if (at < end) {
@@ -79,7 +78,7 @@ size_t tf_mqtt_output_spans(const struct tf_mqtt_output *output, struct tf_bytes
  * Moves what is unsent to the front, if that is little beside the room it wins: then the bytes
  * moved are never more than the bytes sent.
  */
-static void compact(struct tf_mqtt_output *output)
+static void compact(struct tf_output *output)
 {
     uint32_t left = output->used - output->sent;
 
@@ -92,11 +91,11 @@ static void compact(struct tf_mqtt_output *output)
     output->sent = 0;
 }
 
-void tf_mqtt_output_sent(struct tf_mqtt_output *output, size_t length)
+void tf_output_sent(struct tf_output *output, size_t length)
 {
     while (length > 0) {
         bool more = output->done < output->refs;
-        const struct tf_mqtt_reference *ref = more ? reference(output, output->done) : NULL;
+        const struct tf_output_reference *ref = more ? reference(output, output->done) : NULL;
         uint32_t end = ref ? ref->at : output->used;
         size_t left = output->sent < end ? end - output->sent
                       : ref              ? ref->body.length - output->offset
@@ -119,7 +118,7 @@ void tf_mqtt_output_sent(struct tf_mqtt_output *output, size_t length)
     compact(output);
 }
 
-bool tf_mqtt_output_returned(struct tf_mqtt_output *output, uint64_t *ret_owner)
+bool tf_output_returned(struct tf_output *output, uint64_t *ret_owner)
 {
     if (output->returned == output->done)
         return false;
@@ -128,7 +127,7 @@ bool tf_mqtt_output_returned(struct tf_mqtt_output *output, uint64_t *ret_owner)
     return true;
 }
 
-void tf_mqtt_output_abandon(struct tf_mqtt_output *output)
+void tf_output_abandon(struct tf_output *output)
 {
     output->sent = output->used;
     output->done = output->refs;
@@ -136,7 +135,7 @@ void tf_mqtt_output_abandon(struct tf_mqtt_output *output)
     rewind_if_empty(output);
 }
 
-bool tf_mqtt_output_check(const struct tf_mqtt_output *output)
+bool tf_output_check(const struct tf_output *output)
 {
     uint32_t at = output->sent;
 
@@ -144,11 +143,11 @@ bool tf_mqtt_output_check(const struct tf_mqtt_output *output)
         return output->size == 0 && output->used == 0 && output->refs == 0;
     if (output->sent > output->used || output->used > output->size ||
         output->returned > output->done || output->done > output->refs ||
-        output->refs > (output->size - output->used) / sizeof(struct tf_mqtt_reference) ||
+        output->refs > (output->size - output->used) / sizeof(struct tf_output_reference) ||
         (output->offset > 0 && output->done == output->refs))
         return false;
     for (uint32_t i = output->done; i < output->refs; i++) {
-        const struct tf_mqtt_reference *ref = reference(output, i);
+        const struct tf_output_reference *ref = reference(output, i);
         if (ref->at < at || ref->at > output->used || ref->body.length == 0)
             return false;
         at = ref->at;
