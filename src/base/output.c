@@ -17,8 +17,10 @@ static void rewind_if_empty(struct tf_output *output)
 {
     while (output->returned < output->done && reference(output, output->returned)->owner == 0)
         output->returned++;
-    if (output->sent == output->used && output->returned == output->refs)
+    if (output->sent == output->used && output->returned == output->refs) {
+        output->rewinds += output->refs > 0;
         output->used = output->sent = output->refs = output->done = output->returned = 0;
+    }
 }
 
 enum tf_err tf_output_lend(struct tf_output *output, void *buffer, size_t length)
@@ -28,8 +30,10 @@ enum tf_err tf_output_lend(struct tf_output *output, void *buffer, size_t length
 
     if (output->buffer || !buffer || length < TF_OUTPUT_MIN || length > TF_OUTPUT_MAX)
         return TF_MISUSE;
-    *output = (struct tf_output){
-        .buffer = buffer, .size = (uint32_t)(length - cut), .packets = output->packets};
+    *output = (struct tf_output){.buffer = buffer,
+                                 .size = (uint32_t)(length - cut),
+                                 .packets = output->packets,
+                                 .rewinds = output->rewinds};
     return TF_OK;
 }
 
@@ -124,6 +128,17 @@ bool tf_output_returned(struct tf_output *output, uint64_t *ret_owner)
         return false;
     *ret_owner = reference(output, output->returned++)->owner;
     rewind_if_empty(output);
+    return true;
+}
+
+bool tf_output_adopt(struct tf_output *output, uint64_t name, uint64_t owner)
+{
+    uint32_t i = (uint32_t)name;
+
+    if (name >> 32 != output->rewinds || i < output->returned)
+        return false;
+    tf_assert(i < output->refs && reference(output, i)->owner == 0);
+    reference(output, i)->owner = owner;
     return true;
 }
 

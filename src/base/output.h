@@ -29,8 +29,8 @@ struct tf_output_reference {
 
 /*
  * 0 <= sent <= used <= size - references; returned <= done <= refs; the reference `returned`, if it
- * is done, has an owner. All zero but buffer, size and packets when nothing is unsent and all
- * owners are told.
+ * is done, has an owner. All zero but buffer, size, packets and rewinds when nothing is unsent and
+ * all owners are told.
  */
 struct tf_output {
     uint8_t *buffer; /* NULL: none is lent */
@@ -39,6 +39,7 @@ struct tf_output {
     uint32_t used, sent;
     uint32_t refs, done, returned;
     uint32_t packets; /* put here since somebody took this count; outlives the buffer */
+    uint32_t rewinds; /* how often it was empty of references again; outlives the buffer */
 };
 
 /* Lends a buffer. TF_MISUSE: there is one, or it is too short. */
@@ -93,6 +94,18 @@ void tf_output_sent(struct tf_output *output, size_t length);
 
 /* The next owner whose body is no longer needed; false: none. */
 bool tf_output_returned(struct tf_output *output, uint64_t *ret_owner);
+
+/* Names the reference that was made last, for tf_output_adopt. */
+static inline uint64_t tf_output_newest(const struct tf_output *output)
+{
+    return (uint64_t)output->rewinds << 32 | (output->refs - 1);
+}
+
+/*
+ * Gives an owner to a reference without one, named as above: for a body of many references that
+ * ends before its last. False: that reference is no longer there, all its bytes are sent.
+ */
+bool tf_output_adopt(struct tf_output *output, uint64_t reference, uint64_t owner);
 
 /* Forgets what is unsent; owners are told by tf_output_returned. */
 void tf_output_abandon(struct tf_output *output);

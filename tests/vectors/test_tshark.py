@@ -1,9 +1,11 @@
 #!/usr/bin/python3
-"""Differential test: the packets of mqtt-tshark.txt and coap-tshark.txt as Wireshark's dissectors see them.
+"""Differential test: the packets of mqtt-tshark.txt, coap-tshark.txt and amqp-tshark.txt as Wireshark's dissectors
+see them.
 
 All packets of a protocol go into one capture, which tshark reads once; those of MQTT each in a TCP stream of its
 own behind a CONNECT of its version (the dissector learns the version there), those of CoAP each in a datagram
-between ports of its own, so that none is taken for an answer to another. The fields expected stand in the vector
+between ports of its own, so that none is taken for an answer to another; those of AMQP each in a TCP stream of its
+own behind a protocol header. The fields expected stand in the vector
 file, written from the standard: nothing here comes from Trefoil's own decoder, which the unit test holds to the
 same bytes.
 """
@@ -18,6 +20,7 @@ import xml.etree.ElementTree as ElementTree
 HERE = os.path.dirname(os.path.abspath(__file__))
 BROKER_PORT = 1883
 COAP_PORT = 5683
+AMQP_PORT = 5672
 PCAP_HEADER = bytes.fromhex("a1b2c3d4 0002 0004 00000000 00000000 00040000 00000001")
 CONNECTS = {
     3: "10 0f 00 06 4d 51 49 73 64 70 03 02 00 3c 00 01 61",
@@ -52,9 +55,9 @@ def vectors_read(path):
         yield name, int(version), sender, data, fields
 
 
-def frame(port, from_client, sequence, acknowledged, data):
+def frame(port, from_client, sequence, acknowledged, data, broker_port=BROKER_PORT):
     """An Ethernet frame with a TCP segment between a client's port and the broker's."""
-    ports = (port, BROKER_PORT) if from_client else (BROKER_PORT, port)
+    ports = (port, broker_port) if from_client else (broker_port, port)
     tcp = b"".join((
         ports[0].to_bytes(2, "big"), ports[1].to_bytes(2, "big"), sequence.to_bytes(4, "big"),
         acknowledged.to_bytes(4, "big"), bytes([0x50, 0x18, 0xFF, 0xFF, 0, 0, 0, 0])))
@@ -110,6 +113,41 @@ def coap_dissect(path):
         complaints = [show for name, show in fields if name == "_ws.expert.message"]
         # What it complains of it calls malformed as well.
         yield fields, complaints or ["malformed"] * malformed
+
+
+def amqp_vectors_read(path):
+    """Yields (text, bytes, {field: [value...]}) of each frame with tshark lines."""
+    text, data, fields = "", b"", {}
+    with open(path, encoding="utf-8") as file:
+        lines = [line.rstrip("\n") for line in file if not line.startswith("#")]
+    for line in lines + [""]:
+        if line.startswith("tshark "):
+            field, _, value = line[len("tshark "):].partition("=")
+            fields[field] = value.split(" ")
+        elif line:
+            data, text = packet_bytes(line.split(" | ")[0]), line.split(" | ")[1]
+        elif fields:
+            yield text, data, fields
+            fields = {}
+
+
+def amqp_capture_write(path, frames):
+    """Writes a pcap file; the frames of AMQP frame n are 2n + 1, a protocol header, and 2n + 2."""
+    with open(path, "wb") as file:
+        file.write(PCAP_HEADER)
+        for index, data in enumerate(frames):
+            header = b"AMQP" + (b"\3" if data[5] else b"\0") + b"\1\0\0"
+            for number, (sequence, content) in enumerate(((1, header), (9, data))):
+                whole = frame(20000 + index, True, sequence, 1, content, AMQP_PORT)
+                file.write((index * 2 + number).to_bytes(4, "big") + bytes(4) + len(whole).to_bytes(4, "big") * 2)
+                file.write(whole)
+
+
+def amqp_dissect(path):
+    """One tshark call: for each AMQP frame the list of (field, value), and what it complains of."""
+    frames = list(pdml_read(path, "tcp.port==%d,amqp" % AMQP_PORT, "amqp"))
+    for malformed, fields in frames[1::2]:
+        yield fields, ["malformed"] * malformed + [show for name, show in fields if name == "_ws.expert.message"]
 
 
 def capture_write(path, vectors):
@@ -222,6 +260,36 @@ class Coap(unittest.TestCase):
         self.assertEqual(complaints, [])
         self.assertIn(("coap.opt.uri_path", "b"), fields)
         self.assertNotIn(("coap.opt.uri_path", "a"), fields)
+        self.assertNotEqual(complaints_cut, [])
+
+
+class Amqp(unittest.TestCase):
+    def dissected(self, frames):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "amqp.pcap")
+            amqp_capture_write(path, frames)
+            found = list(amqp_dissect(path))
+        self.assertEqual(len(found), len(frames))
+        return found
+
+    def test_vectors(self):
+        vectors = list(amqp_vectors_read(os.path.join(HERE, "amqp-tshark.txt")))
+        self.assertGreaterEqual(len(vectors), 20)
+        frames = self.dissected([data for _, data, _ in vectors])
+        for (text, _, expected), (fields, complaints) in zip(vectors, frames):
+            with self.subTest(text):
+                self.assertEqual(complaints, [])
+                for field, values in expected.items():
+                    found = [normal(show) for each, show in fields if each == field]
+                    self.assertEqual(found, [normal(value) for value in values], field)
+
+    def test_a_wrong_value_is_seen(self):
+        (fields, complaints), (_, complaints_cut) = self.dissected([
+            packet_bytes("00 00 00 11 02 00 00 00 00 53 10 c0 04 01 a1 01 62"),
+            packet_bytes("00 00 00 11 02 00 00 00 00 53 10 c0 04 01 a1 09 62")])
+        self.assertEqual(complaints, [])
+        self.assertIn(("amqp.performative.arguments.containerId", "b"), fields)
+        self.assertNotIn(("amqp.performative.arguments.containerId", "a"), fields)
         self.assertNotEqual(complaints_cut, [])
 
 

@@ -162,13 +162,43 @@ static void test_compacts(void **state)
     free(model);
 }
 
+/* An owner that comes later is told when the bytes that it is given to are sent, or not at all. */
+static void test_adopt(void **state)
+{
+    uint8_t buffer[256];
+    struct tf_output output = {0};
+    uint64_t first, second, owner;
+
+    (void)state;
+    assert_int_equal(tf_output_lend(&output, buffer, sizeof(buffer)), TF_OK);
+    tf_output_refer(&output, tf_bytes_of(body, 10), 0);
+    first = tf_output_newest(&output);
+    tf_output_refer(&output, tf_bytes_of(body, 10), 0);
+    second = tf_output_newest(&output);
+    tf_output_sent(&output, 10);
+    assert_false(tf_output_adopt(&output, first, 1)); /* it is sent */
+    assert_true(tf_output_adopt(&output, second, 2));
+    assert_false(tf_output_returned(&output, &owner));
+    tf_output_sent(&output, 10);
+    assert_true(tf_output_returned(&output, &owner));
+    assert_int_equal(owner, 2);
+    tf_output_refer(&output, tf_bytes_of(body, 10), 0); /* the same place again */
+    assert_false(tf_output_adopt(&output, first, 3));
+    tf_output_sent(&output, 10);
+    assert_ptr_equal(tf_output_take(&output), buffer);
+    assert_int_equal(tf_output_lend(&output, buffer, sizeof(buffer)), TF_OK);
+    tf_output_refer(&output, tf_bytes_of(body, 10), 0);
+    assert_false(tf_output_adopt(&output, first, 4));
+    tf_output_abandon(&output);
+    assert_false(tf_output_returned(&output, &owner));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_random),
-        cmocka_unit_test(test_take),
-        cmocka_unit_test(test_abandon),
-        cmocka_unit_test(test_compacts),
+        cmocka_unit_test(test_random),  cmocka_unit_test(test_take),
+        cmocka_unit_test(test_abandon), cmocka_unit_test(test_compacts),
+        cmocka_unit_test(test_adopt),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,41 @@
+/*
+ * Two machines whose applications remember what has arrived and what they were told: for tests of
+ * deliveries from the client to the server.
+ */
+#ifndef TESTS_UNIT_AMQP_SEEN_H
+#define TESTS_UNIT_AMQP_SEEN_H
+
+#include "pair.h"
+
+/* What has arrived at a side, and what was told of what it sent. */
+struct seen {
+    uint8_t *body;
+    size_t length;
+    unsigned runs, begun, complete, aborted, settled, outcomes, returned;
+    unsigned opened; /* FLOW of the session */
+    uint64_t delivery, owner;
+    struct tf_amqp_state state;
+    bool outcome_settled, last_settled;
+    uint8_t tag[TF_AMQP_TAG_MAX];
+    size_t tag_length;
+    uint32_t message_format;
+};
+
+/* What a side has seen. */
+struct seen *seen_of(struct pair *pair, const struct side *side);
+
+/* As pair_open and pair_close, with applications that remember. */
+void seen_open(struct pair *pair, enum pair_split split, size_t buffer_size);
+void seen_close(struct pair *pair);
+
+/* Attaches a link on which the client sends, with this credit. */
+void seen_sender(struct pair *pair, uint32_t credit);
+
+/* A message of these pieces, unsettled, to be copied; its handle is 77. */
+struct tf_amqp_sending seen_sending(const struct tf_bytes *body, size_t count);
+
+/* Sends on a link of the client's; runs the pair while it can't be. Returns the delivery. */
+uint64_t seen_send(struct pair *pair, unsigned link, const struct tf_amqp_sending *sending,
+                   bool *ret_borrowed);
+
+#endif
