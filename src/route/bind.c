@@ -338,7 +338,8 @@ static void end_bind(struct tf_shard *shard, struct tf_bind *bind)
         bind->pages = page->next;
         free_page(page);
     }
-    for (uint64_t open = bind->open; open; open &= open - 1) {
+    /* at its end a shard tells nobody: the others may have ended */
+    for (uint64_t open = shard->ending ? 0 : bind->open; open; open &= open - 1) {
         post(shard, (unsigned)__builtin_ctzll(open), TF_MAIL_CANCEL, ref(bind), 0, 0);
     }
     bind->open = 0;
@@ -675,7 +676,7 @@ static bool push_pages(struct tf_shard *shard, struct tf_bind *bind)
 static void on_values(struct tf_shard *shard, struct tf_bind_page *page, unsigned from)
 {
     struct tf_bind *bind = page->bind;
-    const struct tf_queue *queue = bind->queue;
+    struct tf_queue *queue = bind->queue;
     bind->reading = false;
     if (!bind->owner) {
         free_page(page);
@@ -691,6 +692,9 @@ static void on_values(struct tf_shard *shard, struct tf_bind_page *page, unsigne
     } else if (!bind->pages && tf_list_empty(&queue->available) &&
                !tf_list_empty(&queue->consumers) && !tf_list_linked(&bind->drawing)) {
         tf_list_push_back(&shard->drawing, &bind->drawing);
+    }
+    if (queue->ops) {
+        queue->ops->drawn(queue);
     }
 }
 
@@ -781,8 +785,10 @@ void tf_mail_discard(const struct tf_mail *mail)
     default:
         if (mail->type <= TF_MAIL_UNBIND) {
             unref(mail->object);
-        } else if (mail->type < TF_MAIL_BROKER) {
+        } else if (mail->type <= TF_MAIL_UNWATCH) {
             tf_access_discard(mail);
+        } else if (mail->type < TF_MAIL_BROKER) {
+            tf_named_discard(mail);
         }
     }
 }

@@ -26,7 +26,24 @@ enum tf_shard_mail {
     TF_MAIL_WATCH,   /* object: a counted cell; the home keeps the count */
     TF_MAIL_TOLD,    /* object: a counted cell; tag: a counted message, 0 none; value: version */
     TF_MAIL_REFUSED, /* object: a counted cell: nothing can be told, no memory */
-    TF_MAIL_UNWATCH  /* object: a counted cell */
+    TF_MAIL_UNWATCH, /* object: a counted cell */
+    /* of named queues; who owns what is in named_internal.h */
+    TF_MAIL_ATTACH,   /* object: a link. To the home of the queue's name */
+    TF_MAIL_ATTACHED, /* object: a link; flags: -err; value: what is available, or room */
+    TF_MAIL_CREDIT,   /* object: a link; value: parcels ever; tag: the drain, 0 none */
+    TF_MAIL_PARCEL,   /* object: a parcel; count: what is available. From the home */
+    TF_MAIL_SETTLE,   /* object: a parcel with its outcome. Back to the home */
+    TF_MAIL_DRAINED,  /* object: a link; tag: the drain */
+    TF_MAIL_ROOM,     /* object: a link; value: room */
+    TF_MAIL_DELETED,  /* object: a link */
+    TF_MAIL_DETACH,   /* object: a link; flags: 1 if lost. The last to the home */
+    TF_MAIL_GONE,     /* object: a link. The last from the home */
+    TF_MAIL_PRODUCE,  /* object: a counted message; tag: the ticket, 0 none; value: a link */
+    TF_MAIL_ENQUEUE,  /* object: a tf_named_letter; tag: the ticket, 0 none */
+    TF_MAIL_COMMAND,  /* object: a tf_queue_work. To the home of the queue's name */
+    TF_MAIL_DONE,     /* object: a tf_queue_work. Back */
+    TF_MAIL_MOVE,     /* object: a tf_queue_work. To the home of the other queue */
+    TF_MAIL_MOVED     /* object: a tf_queue_work. Back */
 };
 
 #define TF_MAIL_ROUTE 1u  /* MESSAGE: give it to the queues that match */
@@ -121,6 +138,37 @@ void tf_ticket_finish(struct tf_shard *shard, struct tf_ticket *ticket);
  */
 uint32_t tf_shard_spread(struct tf_shard *shard, struct tf_message *message,
                          struct tf_ticket *ticket, struct tf_published *result);
+
+/* Answers mail that a ticket waits for; if it finds no memory no mail is read before it has gone.
+ */
+void tf_shard_reply(struct tf_shard *shard, unsigned to, uint64_t ticket,
+                    const struct tf_published *result);
+
+/* ---- named queues: named*.c ---- */
+
+/* Starts without any. */
+void tf_named_init(struct tf_shard *shard);
+
+/* Frees what is left. */
+void tf_named_release(struct tf_shard *shard);
+
+/* Takes a mail from TF_MAIL_ATTACH up to TF_MAIL_MOVED. */
+void tf_named_mail(struct tf_shard *shard, const struct tf_mail *mail, unsigned from);
+
+/* Lets go of what such a mail carries. */
+void tf_named_discard(const struct tf_mail *mail);
+
+/* Does what waits for the end of a turn's mail, a bounded part. */
+void tf_named_work(struct tf_shard *shard);
+
+/* Drops what has expired, a bounded part, and queues that nobody uses. */
+void tf_named_expire(struct tf_shard *shard);
+
+/* True while there is work that waits for nothing. */
+bool tf_named_busy(const struct tf_shard *shard);
+
+/* Walks the invariants. */
+bool tf_named_check(const struct tf_shard *shard);
 
 /* ---- single values: access.c, write.c, read.c, watch.c, watched.c ---- */
 

@@ -23,9 +23,21 @@
 #include <trefoil/time.h>
 
 /* Whose protocol brought a message, and in whose form an encoding is. */
-enum tf_protocol { TF_PROTOCOL_SYSTEM, TF_PROTOCOL_MQTT, TF_PROTOCOL_COAP, TF_PROTOCOL_AMQP };
+enum tf_protocol {
+    TF_PROTOCOL_SYSTEM,
+    TF_PROTOCOL_MQTT,
+    TF_PROTOCOL_COAP,
+    TF_PROTOCOL_AMQP,
+    TF_PROTOCOL_PLAIN /* no origin: the encoding that is a body's plain form */
+};
 
 enum tf_payload_format { TF_PAYLOAD_BYTES, TF_PAYLOAD_TEXT };
+
+/*
+ * What a body is: the plain bytes that every protocol carries, or the origin's own sections, which
+ * other protocols see in the plain form that the mapping makes of them (TF_PROTOCOL_PLAIN).
+ */
+enum tf_body_format { TF_BODY_PLAIN, TF_BODY_SECTIONS };
 
 /* What is known of a message beside its body. */
 struct tf_envelope {
@@ -40,8 +52,12 @@ struct tf_envelope {
     uint8_t qos;             /* 0 at most once, 1 at least once, 2 exactly once */
     uint8_t priority;
     uint8_t payload_format; /* enum tf_payload_format */
+    uint8_t body_format;    /* enum tf_body_format */
+    bool durable;           /* its producer wants it kept over a restart */
     bool retain;            /* becomes the value of its address, */
     bool clear;             /* or, with `retain`, leaves the address without one */
+    uint16_t attempts;      /* failed deliveries that it brings along: of a dead letter */
+    uint8_t deaths;         /* how often a queue has sent it to a dead-letter address */
 };
 
 struct tf_message;

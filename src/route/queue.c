@@ -231,6 +231,9 @@ enum tf_err tf_queue_push(struct tf_queue *queue, struct tf_publication *publica
                           const struct tf_subscription_ids *ids, uint8_t qos, bool retain,
                           tf_time now)
 {
+    if (queue->ops) {
+        return queue->ops->push(queue, publication, retain);
+    }
     bool attended = !tf_list_empty(&queue->consumers);
     bool waiting = !tf_list_empty(&queue->available);
     struct tf_delivery delivery = {

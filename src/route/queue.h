@@ -62,6 +62,9 @@ struct tf_entry {
     uint8_t state;     /* enum tf_entry_state */
     uint8_t qos;       /* effective */
     bool retain;       /* the retain flag as this consumer is to see it */
+    /* of named queues alone */
+    bool acquired_before; /* somebody may have seen it */
+    bool marked;          /* a cursor may rest here */
 };
 
 /* What a consumer is handed; the views last for the call. */
@@ -90,6 +93,14 @@ struct tf_consumer {
     struct tf_queue *queue; /* NULL: detached */
 };
 
+/* How a queue that is more than this one takes what is pushed: a named one (named.h). */
+struct tf_queue_ops {
+    /* Instead of tf_queue_push; returns like it. */
+    enum tf_err (*push)(struct tf_queue *queue, struct tf_publication *publication, bool retain);
+    /* Values that a bind was to bring have been read, or there are no more. */
+    void (*drawn)(struct tf_queue *queue);
+};
+
 struct tf_queue_counters {
     uint64_t enqueued, delivered, settled, released, dropped_full, dropped_expired, dropped_offline,
         dropped_size;
@@ -97,6 +108,7 @@ struct tf_queue_counters {
 
 struct tf_queue {
     struct tf_shard *shard;
+    const struct tf_queue_ops *ops; /* NULL: a session's, and what is said here holds */
     struct tf_list available;
     struct tf_list acquired;
     struct tf_list consumers;

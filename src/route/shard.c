@@ -24,6 +24,7 @@ enum tf_err tf_shard_init(struct tf_shard *shard, const struct tf_shard_config *
     tf_list_init(&shard->tickets);
     tf_map_init(&shard->bindings, config->alloc);
     tf_access_init(shard);
+    tf_named_init(shard);
     enum tf_err err = tf_route_table_init(&shard->routes, config->alloc, &config->key);
     if (err) {
         return err;
@@ -51,6 +52,7 @@ void tf_shard_release(struct tf_shard *shard)
         tf_mail_discard(&mail);
     }
     tf_access_release(shard);
+    tf_named_release(shard);
     while (!tf_list_empty(&shard->tickets)) {
         tf_ticket_free(shard,
                        tf_container_of(tf_list_first(&shard->tickets), struct tf_ticket, in_shard));
@@ -367,6 +369,21 @@ static void on_ticket(struct tf_shard *shard, const struct tf_mail *mail)
     }
 }
 
+void tf_shard_reply(struct tf_shard *shard, unsigned to, uint64_t ticket,
+                    const struct tf_published *result)
+{
+    struct tf_mail reply = {.type = TF_MAIL_TICKET,
+                            .count = result->matched,
+                            .value = result->taken,
+                            .reason = result->refused,
+                            .tag = ticket};
+    if (!tf_shard_post(shard, to, &reply)) {
+        shard->reply = reply; /* whoever waits for it would wait for ever */
+        shard->reply_to = to;
+        shard->reply_waits = true;
+    }
+}
+
 static void on_message(struct tf_shard *shard, const struct tf_mail *mail, unsigned from)
 {
     struct tf_message *message = mail->object;
@@ -381,16 +398,7 @@ static void on_message(struct tf_shard *shard, const struct tf_mail *mail, unsig
     if (mail->tag) {
         /* before the reply, on the same ring: who is acknowledged finds the value in the cell */
         tf_watched_tell(shard);
-        struct tf_mail reply = {.type = TF_MAIL_TICKET,
-                                .count = result.matched,
-                                .value = result.taken,
-                                .reason = result.refused,
-                                .tag = mail->tag};
-        if (!tf_shard_post(shard, from, &reply)) {
-            shard->reply = reply; /* whoever waits for it would wait for ever */
-            shard->reply_to = from;
-            shard->reply_waits = true;
-        }
+        tf_shard_reply(shard, from, mail->tag, &result);
     }
 }
 
@@ -415,8 +423,10 @@ static void dispatch(struct tf_shard *shard, const struct tf_mail *mail, unsigne
     default:
         if (mail->type <= TF_MAIL_UNBIND) {
             tf_bind_mail(shard, mail, from);
-        } else if (mail->type < TF_MAIL_BROKER) {
+        } else if (mail->type <= TF_MAIL_UNWATCH) {
             tf_access_mail(shard, mail);
+        } else if (mail->type < TF_MAIL_BROKER) {
+            tf_named_mail(shard, mail, from);
         } else {
             shard->config.receive(shard->config.ctx, mail, from);
         }
@@ -445,6 +455,7 @@ void tf_shard_receive(struct tf_shard *shard)
     shard->mail_left = left == 0 || shard->reply_waits;
     (void)tf_bind_work(shard);
     tf_access_work(shard);
+    tf_named_work(shard);
 }
 
 void tf_shard_expire(struct tf_shard *shard)
@@ -453,6 +464,7 @@ void tf_shard_expire(struct tf_shard *shard)
     while ((timer = tf_timers_expire(&shard->value_timers, shard->now))) {
         tf_value_expire(shard, timer);
     }
+    tf_named_expire(shard);
     while ((timer = tf_timers_expire(&shard->timers, shard->now))) {
         shard->config.expired(shard->config.ctx, timer);
     }
@@ -463,7 +475,7 @@ bool tf_shard_busy(const struct tf_shard *shard)
     const struct tf_value_access *access = &shard->access;
     return shard->mail_left || !tf_list_empty(&shard->drawing) ||
            !tf_list_empty(&access->walking) || !tf_list_empty(&access->dirty) ||
-           !tf_list_empty(&access->unsent);
+           !tf_list_empty(&access->unsent) || tf_named_busy(shard);
 }
 
 tf_time tf_shard_deadline(const struct tf_shard *shard)
@@ -473,7 +485,11 @@ tf_time tf_shard_deadline(const struct tf_shard *shard)
     }
     tf_time timers = tf_timers_next(&shard->timers);
     tf_time values = tf_timers_next(&shard->value_timers);
-    return TF_MIN(timers, values);
+    tf_time entries = tf_timers_next(&shard->named.entries);
+    tf_time idle = tf_timers_next(&shard->named.idle);
+    timers = TF_MIN(timers, values);
+    entries = TF_MIN(entries, idle);
+    return TF_MIN(timers, entries);
 }
 
 bool tf_shard_flush(struct tf_shard *shard)
@@ -486,5 +502,6 @@ bool tf_shard_check(const struct tf_shard *shard)
     return tf_map_check(&shard->bindings) && tf_tree_check(&shard->values.ordered) &&
            tf_timers_check(&shard->timers) && tf_timers_check(&shard->value_timers) &&
            shard->values.count == shard->values.ordered.count &&
-           shard->values.count == shard->values.map.count && tf_access_check(shard);
+           shard->values.count == shard->values.map.count && tf_access_check(shard) &&
+           tf_named_check(shard);
 }

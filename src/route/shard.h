@@ -20,6 +20,7 @@
 #define TF_ROUTE_SHARD_H
 
 #include "base/timer.h"
+#include "base/tree.h"
 #include "route/mailbox.h"
 #include "route/queue.h"
 #include "route/table.h"
@@ -35,6 +36,7 @@ struct tf_shard_config {
     const struct tf_alloc *alloc;  /* thread-safe: messages are freed where they are last held */
     struct tf_hash_key key;        /* the same for all shards; secret */
     uint64_t random;               /* a seed */
+    size_t max_queues;             /* named queues of this shard; 0: no limit */
     struct tf_value_limits values; /* this shard's part */
     /* Versions begin above this, so that those of two runs differ if it is random. Below 2^63. */
     uint64_t first_version;
@@ -102,6 +104,26 @@ struct tf_value_access {
     bool telling_ready;            /* it said tf_watcher_ready meanwhile */
 };
 
+/* What a shard has to do with named queues; see named.h. */
+struct tf_named_shard {
+    struct tf_tree queues; /* of tf_named_queue, by name */
+    struct tf_list all;   /* of tf_named_queue: also private ones, and those that are being freed */
+    struct tf_list dirty; /* of tf_named_queue: something is to be done with it */
+    struct tf_list links; /* of tf_named_link: what is attached to queues of other shards */
+    struct tf_list stale; /* of tf_named_link: credit is to be mailed */
+    struct tf_list guests;          /* of tf_named_member: those of other shards */
+    struct tf_list telling;         /* of tf_named_member: something is to be mailed */
+    struct tf_list starved;         /* of tf_named_member: there was no memory to deliver */
+    struct tf_list unsent;          /* of tf_unsent, in order */
+    struct tf_list commands;        /* of tf_queue_work: to go on with */
+    struct tf_list asleep;          /* of tf_queue_work: that wait for bindings */
+    struct tf_ticket_owner letters; /* dead letters */
+    struct tf_timers entries;       /* which expire */
+    struct tf_timers idle;          /* queues that nobody uses */
+    uint64_t numbers;               /* given to queues and members */
+    bool expiring;                  /* more has expired than one turn drops */
+};
+
 struct tf_shard_counters {
     uint64_t published, routed, dropped, tickets;
 };
@@ -118,6 +140,7 @@ struct tf_shard {
     struct tf_list drawing; /* binds whose owners have asked for values */
     struct tf_list tickets; /* all that are open */
     struct tf_value_access access;
+    struct tf_named_shard named;
     uint32_t *ids; /* scratch: identifiers of one delivery */
     size_t id_capacity;
     size_t queue_count;

@@ -74,6 +74,8 @@ void rig_stop(struct rig *rig)
         tf_assert(shard->counters.tickets == 0);
         tf_assert(shard->access.cells.count == 0 && shard->access.watched.count == 0);
         tf_assert(shard->values.live_bytes == 0);
+        tf_assert(tf_list_empty(&shard->named.all) && tf_list_empty(&shard->named.links) &&
+                  tf_list_empty(&shard->named.guests));
     }
     rig_abandon(rig);
 }
