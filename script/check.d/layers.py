@@ -32,7 +32,7 @@ SYSTEM_HEADERS = {
     "cli": HOSTED | {"getopt.h", "jansson.h"},
 }
 # Where in the broker protocols and routing meet: the fronts, and the mapping between protocols.
-MEETING = re.compile(r"_front|/mapping\.[ch]$")
+MEETING = re.compile(r"_front|/mapping(_\w+)?\.[ch]$")
 # What <stdlib.h> has that would give the core surroundings of its own.
 NOT_IN_CORE = re.compile(r"\b(abort|exit|_Exit|quick_exit|getenv|rand|srand|system)\s*\(")
 

@@ -1,11 +1,48 @@
 /*
- * Addresses of the system: see address.h.
+ * Addresses: see address.h.
  */
 #include "broker/address.h"
+
+#include "base/utf8.h"
+#include "route/table.h"
+
+#define ADDRESS_MAX 65535u
 
 static bool begins_with(struct tf_bytes text, struct tf_bytes head)
 {
     return text.length >= head.length && tf_bytes_equal(head, tf_bytes_of(text.data, head.length));
+}
+
+/* Text that could be an address but for wildcards. */
+static bool text_valid(struct tf_bytes text)
+{
+    return text.length > 0 && text.length <= ADDRESS_MAX &&
+           tf_address_levels(text) <= TF_LEVELS_MAX && tf_utf8_valid_mqtt(text);
+}
+
+bool tf_address_valid(struct tf_bytes address)
+{
+    for (size_t i = 0; i < address.length; i++) {
+        if (address.data[i] == '+' || address.data[i] == '#') {
+            return false;
+        }
+    }
+    return text_valid(address);
+}
+
+bool tf_filter_valid(struct tf_bytes filter)
+{
+    for (size_t i = 0; i < filter.length; i++) {
+        uint8_t byte = filter.data[i];
+        if (byte != '+' && byte != '#') {
+            continue;
+        }
+        if ((i > 0 && filter.data[i - 1] != '/') || /* 4.7.1-2, 4.7.1-3: a whole level */
+            (i + 1 < filter.length && (byte == '#' || filter.data[i + 1] != '/'))) {
+            return false;
+        }
+    }
+    return text_valid(filter);
 }
 
 bool tf_address_open(struct tf_bytes address)

@@ -23,6 +23,7 @@
 #define FILES_OF_OWN 32u  /* descriptors beside connections and what each shard has */
 #define CHANGES_SHOWN 32u /* of a reload */
 #define SETTLE_ROUNDS 64u /* mail that follows from mail, when all has ended */
+#define DECLARE_ROUNDS 1000u
 
 struct tf_broker {
     struct tf_broker_options options;
@@ -150,6 +151,25 @@ static enum tf_err start_worker(struct tf_broker *broker, unsigned number,
     return err;
 }
 
+/*
+ * Has the workers declare the queues of the configuration, so that they are there, in every shard,
+ * before anybody can use them. None of the workers runs yet. What takes longer goes on as they do.
+ */
+static void declare_queues(struct tf_broker *broker)
+{
+    bool busy = true;
+    for (unsigned i = 0; i < broker->count; i++) {
+        tf_worker_declare(&broker->workers[i]);
+    }
+    for (unsigned round = 0; busy && round < DECLARE_ROUNDS; round++) {
+        busy = false;
+        for (unsigned i = 0; i < broker->count; i++) {
+            tf_worker_settle(&broker->workers[i]);
+            busy |= tf_queues_busy(&broker->workers[i].queues);
+        }
+    }
+}
+
 static enum tf_err start_workers(struct tf_broker *broker)
 {
     struct tf_wake wake = {.wake = wake_shard, .ctx = broker};
@@ -180,6 +200,7 @@ static enum tf_err start_workers(struct tf_broker *broker)
             return err;
         }
     }
+    declare_queues(broker);
     return TF_OK;
 }
 

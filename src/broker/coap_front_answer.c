@@ -68,7 +68,13 @@ void tf_coap_front_reply(struct coap_front *front, const struct coap_result *res
                          struct coap_reply *ret)
 {
     struct tf_message *message = result->message;
+    struct tf_plain_body plain = {.count = 0};
     ret->response = (struct tf_coap_response){.code = result->code, .options = ret->options};
+    if (message && !result->location &&
+        tf_mapping_plain(&message->publication, front->shard->config.alloc, &plain)) {
+        ret->response.code = TF_COAP_UNAVAILABLE; /* too little memory for a form that CoAP has */
+        return;
+    }
     if (result->version) {
         add(ret, TF_COAP_ETAG, tf_coap_front_etag(result->version, ret->etag));
     }
@@ -88,8 +94,8 @@ void tf_coap_front_reply(struct coap_front *front, const struct coap_result *res
         uint32_t left = tf_mapping_seconds_left(envelope->expires, coap_now(front));
         add(ret, TF_COAP_MAX_AGE_OPTION, tf_coap_uint_value(left, ret->max_age));
     }
-    ret->response.body = message->publication.body;
-    ret->response.body_count = message->publication.body_count;
+    ret->response.body = plain.body;
+    ret->response.body_count = plain.count;
 }
 
 enum tf_err tf_coap_front_respond(struct coap_channel *channel, uint64_t request,

@@ -39,7 +39,8 @@ static void link_write(struct tf_writer *out, const struct tf_message *message)
         tf_coap_attribute_write_uint(out, tf_bytes_str("ct"), format);
     }
     size_t size = tf_publication_length(&message->publication);
-    if (size <= UINT32_MAX) {
+    /* what a body of sections is to CoAP is not known before it is read */
+    if (envelope->body_format == TF_BODY_PLAIN && size <= UINT32_MAX) {
         tf_coap_attribute_write_uint(out, tf_bytes_str("sz"), (uint32_t)size);
     }
     tf_coap_attribute_write_flag(out, tf_bytes_str("obs"));

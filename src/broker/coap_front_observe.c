@@ -59,7 +59,7 @@ static enum tf_err register_observer(struct value_observer *observer, struct tf_
         return TF_LIMIT;
     }
     tf_coap_front_reply(channel->front, &result, &reply);
-    reply.response.observe = message != NULL;
+    reply.response.observe = reply.response.code == TF_COAP_CONTENT;
     reply.response.sequence = tf_coap_front_sequence(base);
     reply.response.user = base;
     enum tf_err err = tf_coap_respond(channel->endpoint, base->request, &reply.response,
@@ -103,7 +103,7 @@ static enum tf_err deliver(struct tf_watcher *watcher, struct tf_message *messag
         return TF_OK; /* it has ended by itself: its event, which frees it, is on its way */
     }
     channel->front->front.counters.publish_sent++;
-    if (!message) { /* RFC 7641 3.2: an error ends it */
+    if (reply.response.code != TF_COAP_CONTENT) { /* RFC 7641 3.2: an error ends it */
         tf_coap_front_observer_free(base);
     }
     return TF_OK;

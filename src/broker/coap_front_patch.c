@@ -77,27 +77,34 @@ void tf_coap_front_patch(struct coap_work *work)
     }
 }
 
-/* The whole body of a message in one piece: its own, or *ret_copy, which is to be freed. */
-static bool whole(struct coap_front *front, const struct tf_message *message,
-                  struct tf_bytes *ret_whole, uint8_t **ret_copy)
+/* A body in one piece: the message's own, or a copy of `size` bytes, which is to be freed. */
+struct whole {
+    struct tf_bytes bytes;
+    uint8_t *copy;
+    size_t size;
+};
+
+static bool whole_of(struct coap_front *front, struct tf_message *message, struct whole *ret)
 {
-    const struct tf_publication *publication = &message->publication;
-    size_t length = tf_publication_length(publication), at = 0;
-    *ret_copy = NULL;
-    if (publication->body_count <= 1) {
-        *ret_whole = publication->body_count ? publication->body[0] : tf_bytes_of(NULL, 0);
+    struct tf_plain_body plain;
+    size_t at = 0;
+    if (tf_mapping_plain(&message->publication, front->shard->config.alloc, &plain)) {
+        return false;
+    }
+    if (plain.count <= 1) {
+        ret->bytes = plain.count ? plain.body[0] : tf_bytes_of(NULL, 0);
         return true;
     }
-    uint8_t *copy = tf_coap_front_alloc(front, length);
+    size_t size = tf_mapping_plain_length(&plain);
+    uint8_t *copy = tf_coap_front_alloc(front, size);
     if (!copy) {
         return false;
     }
-    for (size_t i = 0; i < publication->body_count; i++) {
-        memcpy(copy + at, publication->body[i].data, publication->body[i].length);
-        at += publication->body[i].length;
+    for (size_t i = 0; i < plain.count; i++) {
+        memcpy(copy + at, plain.body[i].data, plain.body[i].length);
+        at += plain.body[i].length;
     }
-    *ret_copy = copy;
-    *ret_whole = tf_bytes_of(copy, length);
+    *ret = (struct whole){tf_bytes_of(copy, size), copy, size};
     return true;
 }
 
@@ -148,8 +155,7 @@ static bool is_json(const struct tf_message *message)
 static uint8_t apply(struct coap_work *work, const struct tf_value_view *view)
 {
     struct coap_front *front = work->front;
-    struct tf_bytes document = {NULL, 0}, patch;
-    uint8_t *copies[2] = {NULL, NULL};
+    struct whole document = {.copy = NULL}, patch = {.copy = NULL};
     char *text = NULL;
     size_t length = 0;
     bool merge = work->format == TF_COAP_FORMAT_MERGE_PATCH;
@@ -160,12 +166,12 @@ static uint8_t apply(struct coap_work *work, const struct tf_value_view *view)
     if (!view->message && !merge) {
         return TF_COAP_NOT_FOUND;
     }
-    if ((!view->message || whole(front, view->message, &document, &copies[0])) &&
-        whole(front, work->patch, &patch, &copies[1])) {
-        spend(front, document.length + patch.length);
+    if ((!view->message || whole_of(front, view->message, &document)) &&
+        whole_of(front, work->patch, &patch)) {
+        spend(front, document.bytes.length + patch.bytes.length);
         enum tf_json_patch_result result =
-            merge ? tf_json_merge_patch(document, patch, &text, &length)
-                  : tf_json_patch(document, patch, &text, &length);
+            merge ? tf_json_merge_patch(document.bytes, patch.bytes, &text, &length)
+                  : tf_json_patch(document.bytes, patch.bytes, &text, &length);
         code = result == TF_JSON_PATCH_DONE ? 0 : code_of(result);
     }
     if (!code && length > work->channel->config.body_max) {
@@ -176,12 +182,11 @@ static uint8_t apply(struct coap_work *work, const struct tf_value_view *view)
         code = work->incoming ? 0 : TF_COAP_UNAVAILABLE;
     }
     tf_json_patch_free(text);
-    for (size_t i = 0; i < 2; i++) {
-        if (copies[i]) {
-            tf_coap_front_free(
-                front, copies[i],
-                tf_publication_length(i ? &work->patch->publication : &view->message->publication));
-        }
+    if (document.copy) {
+        tf_coap_front_free(front, document.copy, document.size);
+    }
+    if (patch.copy) {
+        tf_coap_front_free(front, patch.copy, patch.size);
     }
     return code;
 }

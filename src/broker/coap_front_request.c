@@ -254,6 +254,7 @@ static struct tf_envelope envelope_of(const struct tf_coap_event *event, struct 
                                    .expires = TF_TIME_NEVER,
                                    .origin = TF_PROTOCOL_COAP,
                                    .qos = event->message.type == TF_COAP_CON ? 1 : 0,
+                                   .durable = event->message.type == TF_COAP_CON,
                                    .retain = true,
                                    .clear = event->message.code == TF_COAP_DELETE};
     if (!envelope.clear &&

@@ -34,6 +34,8 @@
 #define TF_CONFIG_FILE_MAX (8u << 20)    /* bytes in a file, and in all included files together */
 #define TF_CONFIG_INCLUDE_MAX 1000       /* files in all include_dir together */
 #define TF_CONFIG_LISTENER_MAX 256       /* listeners */
+#define TF_CONFIG_QUEUE_MAX 10000        /* queues */
+#define TF_CONFIG_TOPIC_MAX 10000        /* topics; and filters that one queue is bound to */
 #define TF_CONFIG_ERROR_MAX 20           /* errors after which reading stops */
 #define TF_CONFIG_REMARK_MAX 256         /* warnings and notes that one report keeps */
 #define TF_CONFIG_KEY_MAX 256            /* keys that the table may have */
@@ -87,6 +89,7 @@ enum tf_config_domain { TF_CONFIG_DOMAIN_ANY, TF_CONFIG_DOMAIN_IPV4, TF_CONFIG_D
 enum tf_config_protocol {
     TF_CONFIG_PROTOCOL_MQTT,
     TF_CONFIG_PROTOCOL_COAP,
+    TF_CONFIG_PROTOCOL_AMQP,
     TF_CONFIG_PROTOCOL_COUNT
 };
 
@@ -136,6 +139,34 @@ struct tf_config_listener {
     uint32_t coap_max_observers; /* of the listener, in all shards together */
     bool coap_notify_con;        /* observers are told by confirmable messages only */
     bool coap_multicast;         /* hear the groups of All CoAP Nodes */
+
+    /* of protocol amqp, each of one connection */
+    uint32_t amqp_max_frame_size; /* inbound */
+    uint32_t amqp_max_sessions;
+    uint32_t amqp_max_links;      /* in all its sessions together */
+    uint32_t amqp_max_unsettled;  /* deliveries of a session, in each direction */
+    uint32_t amqp_idle_timeout_s; /* a peer silent for so long is gone; 0: never */
+};
+
+/* What a full queue does with one message more. */
+enum tf_config_overflow {
+    TF_CONFIG_OVERFLOW_REFUSE,   /* its producer is told; what comes by a binding is dropped */
+    TF_CONFIG_OVERFLOW_DROP_OLD, /* the oldest that wait make room */
+    TF_CONFIG_OVERFLOW_DROP_NEW  /* it is dropped, or goes to the dead-letter address */
+};
+
+/* One queue. After tf_config_finish all fields are what holds for it. */
+struct tf_config_queue {
+    char *name;
+    char **binds; /* filters that it is bound to */
+    size_t bind_count;
+    char *dead_letter;      /* an address; NULL: none */
+    uint32_t message_ttl_s; /* 0: none */
+    uint32_t max_messages;
+    uint64_t max_bytes;
+    uint32_t max_attempts; /* 0: any */
+    uint8_t overflow;      /* enum tf_config_overflow */
+    bool durable;
 };
 
 /*
@@ -145,6 +176,10 @@ struct tf_config_listener {
 struct tf_config {
     struct tf_config_listener *listeners;
     size_t listener_count;
+    struct tf_config_queue *queues; /* sorted by name after tf_config_finish */
+    size_t queue_count;
+    char **topics; /* filters of addresses that AMQP never takes for a queue's name */
+    size_t topic_count;
     struct tf_config_access access; /* of all listeners, unless per_listener_settings */
     bool per_listener_settings;
 
@@ -179,6 +214,12 @@ struct tf_config {
     uint32_t max_retained_messages;
     uint64_t max_retained_bytes;
     uint64_t memory_limit; /* of the heap that shards use, in all */
+
+    /* queues */
+    uint32_t queue_idle_timeout_s; /* of one that a client declared by using its name */
+    uint32_t max_queues;           /* in all shards together */
+    uint32_t queue_default_max_messages;
+    uint64_t queue_default_max_bytes;
 
     /* CoAP, of all listeners and shards together */
     uint32_t coap_max_peers;
@@ -259,21 +300,27 @@ enum tf_err tf_config_set(struct tf_config *config, const char *key, const char 
                           const char *origin, struct tf_config_report *report) TF_MUST_USE;
 
 /*
- * Adds the listener of `--listen URL`: mqtt://host[:port] or coap://host[:port], an IPv6 host in
- * brackets, an empty host or `*` for all interfaces, the protocol's port (1883, 5683) unless given,
- * port 0 for a free one. TF_PROTOCOL: not such a URL; TF_UNSUPPORTED: a scheme of Trefoil's that
- * this version does not serve; TF_LIMIT: too many listeners; TF_NO_MEMORY. The report says more.
+ * Adds the listener of `--listen URL`: mqtt://host[:port], likewise coap and amqp, an IPv6 host in
+ * brackets, an empty host or `*` for all interfaces, the protocol's port (1883, 5683, 5672) unless
+ * given, port 0 for a free one. TF_PROTOCOL: not such a URL; TF_UNSUPPORTED: a scheme of Trefoil's
+ * that this version does not serve; TF_LIMIT: too many listeners; TF_NO_MEMORY. The report says
+ * more.
  */
 enum tf_err tf_config_add_url(struct tf_config *config, const char *url,
                               struct tf_config_report *report) TF_MUST_USE;
 
 /*
- * Completes the listeners: without any, MQTT and CoAP on 127.0.0.1 and [::1], ports 1883 and 5683,
- * anonymous allowed; and gives each its access settings. Anonymous, if nothing was said, is allowed
- * on listeners of the command line that are bound to a loopback address, and refused on all others,
- * as mosquitto does. Call it once, after all sources. TF_NO_MEMORY: `config` can only be released.
+ * Completes the listeners: without any, MQTT, CoAP and AMQP on 127.0.0.1 and [::1], ports 1883,
+ * 5683 and 5672, anonymous allowed; and gives each its access settings. Anonymous, if nothing was
+ * said, is allowed on listeners of the command line that are bound to a loopback address, and
+ * refused on all others, as mosquitto does. Call it once, after all sources. TF_NO_MEMORY: `config`
+ * can only be released.
  */
 enum tf_err tf_config_finish(struct tf_config *config, struct tf_config_report *report) TF_MUST_USE;
+
+/* The queue of this name in a finished configuration; NULL: there is none. */
+const struct tf_config_queue *tf_config_queue_find(const struct tf_config *config, const char *name,
+                                                   size_t length);
 
 /*
  * For --check: names each default in force that loses data and each limit that is unlimited, and

@@ -12,6 +12,7 @@
 #include "base/assert.h"
 #include "base/utf8.h"
 #include "base/util.h"
+#include "broker/address.h"
 
 #define SHOWN_MAX 48
 
@@ -171,6 +172,8 @@ static enum tf_err apply_listener(struct tf_config_build *build, const struct tf
         return TF_OK;
     }
     build->current = build->config->listener_count;
+    build->queue = 0;
+    build->bridge = false;
     return err;
 }
 
@@ -194,8 +197,8 @@ static enum tf_err apply_bind_address(struct tf_config_build *build,
 static void apply_protocol(struct tf_config_build *build, const struct tf_config_key *key,
                            struct tf_config_text value)
 {
-    static const char *const known[] = {"websockets", "coaps", "coap+tcp", "amqp",
-                                        "amqps",      "mqtts", "http",     "https"};
+    static const char *const known[] = {"websockets", "coaps", "coap+tcp", "amqps",
+                                        "mqtts",      "http",  "https"};
     enum tf_config_protocol protocol = tf_config_protocol_find(value);
 
     if (protocol != TF_CONFIG_PROTOCOL_COUNT) {
@@ -205,13 +208,13 @@ static void apply_protocol(struct tf_config_build *build, const struct tf_config
     for (size_t i = 0; i < TF_COUNT(known); i++) {
         if (tf_config_text_is(value, known[i])) {
             tf_config_report_add(build->report, TF_CONFIG_ERROR, value_place(build),
-                                 "`protocol %s` is not available in this version; it serves mqtt "
-                                 "and coap",
+                                 "`protocol %s` is not available in this version; it serves mqtt, "
+                                 "coap and amqp",
                                  known[i]);
             return;
         }
     }
-    answer_bad_value(build, key, value, "must be mqtt or coap");
+    answer_bad_value(build, key, value, "must be mqtt, coap or amqp");
 }
 
 /* Each line adds a place; the first replaces the default. */
@@ -287,6 +290,81 @@ static void apply_log_type(struct tf_config_build *build, const struct tf_config
                      "none or all");
 }
 
+/* ---- queues and topics ---- */
+
+static struct tf_bytes bytes_of(struct tf_config_text text)
+{
+    return tf_bytes_of(text.data, text.length);
+}
+
+/* Forgets which keys of a queue were said: another one begins. */
+static void forget_queue(struct tf_config_build *build)
+{
+    for (size_t i = 0; i < tf_config_key_count; i++)
+        if (tf_config_keys[i].scope == TF_CONFIG_SCOPE_QUEUE)
+            build->said[i / 8] &= (uint8_t) ~(1u << (i % 8));
+}
+
+static enum tf_err apply_queue(struct tf_config_build *build, const struct tf_config_key *key,
+                               struct tf_config_text value)
+{
+    char shown[SHOWN_MAX];
+    enum tf_err err;
+
+    forget_queue(build);
+    build->bridge = false;
+    if (!tf_address_valid(bytes_of(value)) || value.data[0] == '$')
+        answer_bad_value(build, key, value,
+                         "must be a name without + and #, of at most 128 levels, that does not "
+                         "begin with $");
+    /* A block begins even if its head is wrong, so that its options blame nobody else. */
+    err = tf_config_queue_add(build->config, value);
+    if (err == TF_EXISTS)
+        tf_config_report_add(build->report, TF_CONFIG_ERROR, value_place(build),
+                             "there is a queue `%s` already",
+                             tf_config_text_show(value, shown, sizeof(shown)));
+    else if (err == TF_LIMIT)
+        tf_config_report_add(build->report, TF_CONFIG_ERROR, build->place,
+                             "there are more than %d queues", TF_CONFIG_QUEUE_MAX);
+    build->queue = build->config->queue_count;
+    return err == TF_NO_MEMORY ? err : TF_OK;
+}
+
+/* A filter, into a list. */
+static enum tf_err apply_filter(struct tf_config_build *build, const struct tf_config_key *key,
+                                struct tf_config_text value, char ***items, size_t *count)
+{
+    enum tf_err err;
+
+    if (!tf_filter_valid(bytes_of(value))) {
+        answer_bad_value(build, key, value,
+                         "must be an address or a filter of at most 128 levels, with + for a level "
+                         "and # for the last ones");
+        return TF_OK;
+    }
+    err = tf_config_texts_add(items, count, value);
+    if (err == TF_LIMIT)
+        tf_config_report_add(build->report, TF_CONFIG_ERROR, build->place,
+                             "there are more than %d of `%s`", TF_CONFIG_TOPIC_MAX, key->name);
+    return err == TF_NO_MEMORY ? err : TF_OK;
+}
+
+/* `topic filter` is Trefoil's; mosquitto's stands in a bridge, or has more words. */
+static enum tf_err apply_topic(struct tf_config_build *build, const struct tf_config_key *key,
+                               struct tf_config_text value)
+{
+    const char *bridge = "connection";
+    struct tf_config_text rest, first = word_split(value, &rest);
+
+    if (build->bridge || rest.length > 0) {
+        key = tf_config_key_find((struct tf_config_text){bridge, strlen(bridge)});
+        tf_config_report_add(build->report, TF_CONFIG_WARNING, build->place, "`topic`: %s",
+                             key->help);
+        return TF_OK;
+    }
+    return apply_filter(build, key, first, &build->config->topics, &build->config->topic_count);
+}
+
 /* ---- one line ---- */
 
 /* The struct that holds the field of `key` for the line at hand. */
@@ -295,6 +373,8 @@ static void *base_at_hand(struct tf_config_build *build, const struct tf_config_
     switch (key->scope) {
     case TF_CONFIG_SCOPE_LISTENER:
         return listener_at_hand(build);
+    case TF_CONFIG_SCOPE_QUEUE:
+        return &build->config->queues[build->queue - 1];
     case TF_CONFIG_SCOPE_ACCESS:
         build->access_said = true;
         if (build->config->per_listener_settings && build->current > 0)
@@ -320,6 +400,15 @@ static void apply_consequences(struct tf_config_build *build, const struct tf_co
                              "`%s true`: the store of this version is memory; what it holds is "
                              "lost when the broker ends",
                              key->name);
+    if (key->scope == TF_CONFIG_SCOPE_QUEUE &&
+        key->offset == offsetof(struct tf_config_queue, dead_letter)) {
+        const char *address = ((struct tf_config_queue *)base)->dead_letter;
+        struct tf_config_text value = {address, strlen(address)};
+
+        if (!tf_address_valid(bytes_of(value)) || address[0] == '$')
+            answer_bad_value(build, key, value,
+                             "must be an address without + and # that does not begin with $");
+    }
     if (base == &build->plain && !build->opener && key->flags & TF_CONFIG_OPENS) {
         tf_config_listener_init(&preset);
         if (!tf_config_value_equal(key, base, &preset))
@@ -351,13 +440,28 @@ static enum tf_err apply_field(struct tf_config_build *build, const struct tf_co
     return TF_OK;
 }
 
+/* True if the value of a key is the rest of the line, or is split by whoever applies it. */
+static bool takes_words(const struct tf_config_key *key)
+{
+    static const uint32_t kinds = 1u << TF_CONFIG_KIND_TEXT | 1u << TF_CONFIG_KIND_LISTENER |
+                                  1u << TF_CONFIG_KIND_LOG_DEST | 1u << TF_CONFIG_KIND_INCLUDE_DIR |
+                                  1u << TF_CONFIG_KIND_QUEUE | 1u << TF_CONFIG_KIND_QUEUE_BIND |
+                                  1u << TF_CONFIG_KIND_TOPIC;
+
+    return kinds >> key->kind & 1;
+}
+
 static enum tf_err apply_done(struct tf_config_build *build, const struct tf_config_key *key,
                               struct tf_config_text value, struct tf_config_text *ret_include)
 {
     struct tf_config_text rest = {0};
 
-    if (key->kind != TF_CONFIG_KIND_TEXT && key->kind != TF_CONFIG_KIND_LISTENER &&
-        key->kind != TF_CONFIG_KIND_LOG_DEST && key->kind != TF_CONFIG_KIND_INCLUDE_DIR) {
+    if (key->scope == TF_CONFIG_SCOPE_QUEUE && build->queue == 0) {
+        tf_config_report_add(build->report, TF_CONFIG_ERROR, build->place,
+                             "`%s` stands after no `queue` line", key->name);
+        return TF_OK;
+    }
+    if (!takes_words(key)) {
         value = word_split(value, &rest);
         answer_extra(build, key, rest);
     }
@@ -385,6 +489,15 @@ static enum tf_err apply_done(struct tf_config_build *build, const struct tf_con
         else
             *ret_include = value;
         return TF_OK;
+    case TF_CONFIG_KIND_QUEUE:
+        return apply_queue(build, key, value);
+    case TF_CONFIG_KIND_QUEUE_BIND: {
+        struct tf_config_queue *queue = base_at_hand(build, key);
+
+        return apply_filter(build, key, value, &queue->binds, &queue->bind_count);
+    }
+    case TF_CONFIG_KIND_TOPIC:
+        return apply_topic(build, key, value);
     default:
         return apply_field(build, key, value);
     }
@@ -403,6 +516,7 @@ enum tf_err tf_config_apply(struct tf_config_build *build, struct tf_config_text
         return TF_OK;
     }
     if (key->answer != TF_CONFIG_DONE) {
+        build->bridge |= strcmp(key->name, "connection") == 0;
         answer_not_done(build, key, value);
         return TF_OK;
     }

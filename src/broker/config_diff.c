@@ -120,6 +120,58 @@ static void diff_listeners(struct changes *changes, const struct tf_config *runn
     }
 }
 
+/* What differs between two queues of one name. */
+static void diff_queue(struct changes *changes, const struct tf_config_queue *old,
+                       const struct tf_config_queue *fresh)
+{
+    size_t first = changes->count;
+
+    diff_scope(changes, TF_CONFIG_SCOPE_QUEUE, old, fresh);
+    if (!tf_config_texts_equal(old->binds, old->bind_count, fresh->binds, fresh->bind_count))
+        changes_add(changes, "queue_bind", true);
+    for (size_t i = first; i < changes->count && i < changes->capacity; i++) {
+        char value[sizeof(changes->items[i].new_text)];
+
+        memcpy(value, changes->items[i].new_text, sizeof(value));
+        snprintf(changes->items[i].new_text, sizeof(value), "%.30s (of queue %.30s)", value,
+                 fresh->name);
+    }
+}
+
+static void diff_queues(struct changes *changes, const struct tf_config *running,
+                        const struct tf_config *fresh)
+{
+    struct tf_config_change *change;
+    size_t i = 0, j = 0;
+
+    while (i < running->queue_count || j < fresh->queue_count) { /* both are sorted */
+        int order = i == running->queue_count ? 1
+                    : j == fresh->queue_count
+                        ? -1
+                        : strcmp(running->queues[i].name, fresh->queues[j].name);
+
+        if (order == 0) {
+            diff_queue(changes, &running->queues[i++], &fresh->queues[j++]);
+            continue;
+        }
+        change = changes_add(changes, "queue", order > 0); /* what waits in one is not dropped */
+        if (change)
+            snprintf(order < 0 ? change->old_text : change->new_text, sizeof(change->old_text),
+                     "%.70s", order < 0 ? running->queues[i].name : fresh->queues[j].name);
+        i += order < 0;
+        j += order > 0;
+    }
+    if (!tf_config_texts_equal(running->topics, running->topic_count, fresh->topics,
+                               fresh->topic_count)) {
+        change = changes_add(changes, "topic", true);
+        if (change) {
+            snprintf(change->old_text, sizeof(change->old_text), "%zu filters",
+                     running->topic_count);
+            snprintf(change->new_text, sizeof(change->new_text), "%zu filters", fresh->topic_count);
+        }
+    }
+}
+
 size_t tf_config_diff(const struct tf_config *running, const struct tf_config *fresh,
                       struct tf_config_change *ret_changes, size_t capacity)
 {
@@ -139,6 +191,7 @@ size_t tf_config_diff(const struct tf_config *running, const struct tf_config *f
     if (!running->per_listener_settings && !fresh->per_listener_settings)
         diff_scope(&changes, TF_CONFIG_SCOPE_ACCESS, &running->access, &fresh->access);
     diff_listeners(&changes, running, fresh);
+    diff_queues(&changes, running, fresh);
     return changes.count;
 }
 

@@ -17,6 +17,9 @@
 #define LISTENER_(field)                                                                     \
     .scope = TF_CONFIG_SCOPE_LISTENER, .offset = offsetof(struct tf_config_listener, field), \
     .width = sizeof(((struct tf_config_listener *)0)->field)
+#define NAMED_(field)                                                                  \
+    .scope = TF_CONFIG_SCOPE_QUEUE, .offset = offsetof(struct tf_config_queue, field), \
+    .width = sizeof(((struct tf_config_queue *)0)->field)
 #define ACCESS_(field)                                                                   \
     .scope = TF_CONFIG_SCOPE_ACCESS, .offset = offsetof(struct tf_config_access, field), \
     .width = sizeof(((struct tf_config_access *)0)->field)
@@ -35,8 +38,21 @@
 #define QUEUE_ .group = TF_CONFIG_GROUP_QUEUE
 #define COAP_ .group = TF_CONFIG_GROUP_COAP
 #define MQTT_ONLY_ .protocols = 1u << TF_CONFIG_PROTOCOL_MQTT
+#define STREAMS_ .protocols = 1u << TF_CONFIG_PROTOCOL_MQTT | 1u << TF_CONFIG_PROTOCOL_AMQP
 #define COAP_ONLY_ .protocols = 1u << TF_CONFIG_PROTOCOL_COAP
 #define LOG_ .group = TF_CONFIG_GROUP_LOG
+
+/* A number of an AMQP listener. */
+#define AMQP_(key, field, from, to, preset, of, what)                                         \
+    .name = (key), LISTENER_(field), NUMBER_(from, to, preset), .unit = (of), .help = (what), \
+    .group = TF_CONFIG_GROUP_AMQP, .protocols = 1u << TF_CONFIG_PROTOCOL_AMQP,                \
+    .flags = TF_CONFIG_OWN
+
+/* A key of a queue's block, and one about queues in all. */
+#define BLOCK_(key, what)                                          \
+    .name = (key), .help = (what), .group = TF_CONFIG_GROUP_NAMED, \
+    .flags = TF_CONFIG_OWN | TF_CONFIG_RELOADABLE
+#define COUNT_(from, to, preset, of) NUMBER_(from, to, preset), .unit = (of)
 
 /* A key that is not done, and why. */
 #define NOT_(key, reply, part, why)                                                        \
@@ -111,10 +127,12 @@ const struct tf_config_key tf_config_keys[] = {
      LINE_(LISTENER, "port [host]"),
      LISTEN_,
      .flags = TF_CONFIG_MANY,
-     .text = "1883 (MQTT) and 5683 (CoAP) on loopback",
-     .help = "Listens on a port, on one address or name or on all interfaces. Options of a "
-             "listener after this line belong to it. Port 0 takes a free one. Without any listener "
-             "Trefoil listens on loopback only, for MQTT on port 1883 and for CoAP on port 5683."},
+     .text = "1883 (MQTT), 5683 (CoAP) and 5672 (AMQP) on loopback",
+     .help =
+         "Listens on a port, on one address or name or on all interfaces. Options of a "
+         "listener after this line belong to it. Port 0 takes a free one. Without any listener "
+         "Trefoil listens on loopback only, for MQTT on port 1883, for CoAP on port 5683 and for "
+         "AMQP on port 5672."},
     {.name = "port",
      LINE_(PORT, "port"),
      LISTEN_,
@@ -127,11 +145,12 @@ const struct tf_config_key tf_config_keys[] = {
      .help = "Old form: opens the default listener on this address. Use `listener port host`."},
     {.name = "protocol",
      LISTENER_(protocol),
-     LINE_(PROTOCOL, "mqtt | coap"),
+     LINE_(PROTOCOL, "mqtt | coap | amqp"),
      LISTEN_,
      .text = "mqtt",
-     .help = "What is spoken on this listener: mqtt over TCP, or coap over UDP (Trefoil's own). "
-             "Known but not available in this version: websockets, coaps, coap+tcp, amqp, http."},
+     .help = "What is spoken on this listener: mqtt over TCP, coap over UDP or AMQP 1.0 over TCP "
+             "(the last two are Trefoil's own). Known but not available in this version: "
+             "websockets, coaps, coap+tcp, amqps, http."},
     {.name = "socket_domain",
      LISTENER_(domain),
      .kind = TF_CONFIG_KIND_CHOICE,
@@ -144,7 +163,7 @@ const struct tf_config_key tf_config_keys[] = {
      LISTENER_(max_connections),
      NUMBER_(1, TF_CONFIG_UNLIMITED - 1, TF_CONFIG_UNLIMITED),
      LISTEN_,
-     MQTT_ONLY_,
+     STREAMS_,
      .flags = TF_CONFIG_ZERO_NONE | TF_CONFIG_MINUS_NONE | TF_CONFIG_OPENS,
      .unit = "connections",
      .help = "Connections of this listener at one time. -1: only global_max_connections counts."},
@@ -447,6 +466,84 @@ const struct tf_config_key tf_config_keys[] = {
      .unit = "bytes",
      .help = "Bytes of all those bodies together."},
 
+    /* ---- AMQP: of a listener ---- */
+    {AMQP_("amqp_max_frame_size", amqp_max_frame_size, 512, 1048576, 131072, "bytes",
+           "Of a `protocol amqp` listener: the largest frame that is taken from a peer. Messages "
+           "may be larger: they come in as many frames as they need.")},
+    {AMQP_("amqp_max_sessions", amqp_max_sessions, 1, 65536, 256, "sessions",
+           "Of a `protocol amqp` listener: sessions of one connection.")},
+    {AMQP_("amqp_max_links", amqp_max_links, 1, 65536, 1024, "links",
+           "Of a `protocol amqp` listener: links of one connection, in all its sessions.")},
+    {AMQP_("amqp_max_unsettled", amqp_max_unsettled, 1, 1048576, 65536, "deliveries",
+           "Of a `protocol amqp` listener: deliveries of one session that nobody has settled, in "
+           "each direction.")},
+    {AMQP_("amqp_idle_timeout", amqp_idle_timeout_s, 0, 86400, 60, "seconds",
+           "Of a `protocol amqp` listener: a peer that is silent for so long is gone; half of it "
+           "is announced. 0: never.")},
+
+    /* ---- queues ---- */
+    {BLOCK_("queue",
+            "Begins a queue, which then is there from the start and is never deleted by a "
+            "client. The `queue_` keys after this line, to the next `queue` or `listener`, "
+            "belong to it. One that is taken out stays until the broker ends.") |
+         TF_CONFIG_MANY,
+     LINE_(QUEUE, "name"), .text = "none"},
+    {BLOCK_("queue_bind",
+            "An address, or a filter with + and #, whose messages the queue gets too. "
+            "May be said several times. To the address of its own name a queue is "
+            "bound too when a client uses that name.") |
+         TF_CONFIG_MANY,
+     LINE_(QUEUE_BIND, "filter"), .scope = TF_CONFIG_SCOPE_QUEUE, .text = "none"},
+    {BLOCK_("queue_dead_letter", "The address that messages go to which expire, are rejected, fail "
+                                 "too often, or are dropped by drop_old or drop_new. Without it "
+                                 "they are gone, and counted."),
+     NAMED_(dead_letter), TEXT_("address"), .text = "none"},
+    {BLOCK_("queue_message_ttl", "How long a message may wait in the queue. 0: as long as it says "
+                                 "itself."),
+     NAMED_(message_ttl_s), COUNT_(0, 4294967294, 0, "seconds")},
+    {BLOCK_("queue_max_messages",
+            "Messages in the queue, those in the hands of consumers included. "
+            "0: no limit.") |
+         TF_CONFIG_ZERO_NONE,
+     NAMED_(max_messages), COUNT_(1, TF_CONFIG_UNLIMITED - 1, 0, "messages"),
+     .text = "queue_default_max_messages"},
+    {BLOCK_("queue_max_bytes", "Bytes of those messages. 0: no limit.") | TF_CONFIG_ZERO_NONE,
+     NAMED_(max_bytes), COUNT_(1, TF_CONFIG_UNLIMITED64 - 1, 0, "bytes"),
+     .text = "queue_default_max_bytes"},
+    {BLOCK_("queue_overflow", "What a full queue does: its sender is told and the message refused; "
+                              "or the oldest messages that wait make room; or the new one is "
+                              "dropped. What comes from an address that the queue is bound to is "
+                              "never refused, but dropped."),
+     NAMED_(overflow), .kind = TF_CONFIG_KIND_CHOICE, .words = "refuse drop_old drop_new",
+     .initial = TF_CONFIG_OVERFLOW_REFUSE},
+    {BLOCK_("queue_max_attempts", "A message that was rejected, or was with a consumer that failed "
+                                  "or was lost, so many times is dead. 0: it is tried for ever."),
+     NAMED_(max_attempts), COUNT_(0, 4294967294, 0, "times")},
+    {BLOCK_("queue_durable", "Asks for the queue to be kept over a restart. The store of this "
+                             "version is memory, whatever is said."),
+     NAMED_(durable), BOOL_(1)},
+    {BLOCK_("topic",
+            "Addresses, by a filter with + and #, that are topics for AMQP: a sender or a "
+            "receiver that names one declares no queue. Several lines are several filters. "
+            "(After a `connection` line it is mosquitto's, of a bridge.)") |
+         TF_CONFIG_MANY,
+     LINE_(TOPIC, "filter"), .text = "none"},
+    {BLOCK_("queue_idle_timeout", "A queue that a client declared by using its name goes when it "
+                                  "has been empty and unused for so long. 0: never."),
+     GLOBAL_(queue_idle_timeout_s), COUNT_(0, 4294967294, 3600, "seconds")},
+    {BLOCK_("max_queues", "Queues in all, those of the configuration included, spread over the "
+                          "shards."),
+     GLOBAL_(max_queues), COUNT_(1, 10000000, 100000, "queues")},
+    {BLOCK_("queue_default_max_messages", "Messages in a queue that says nothing else. 0: no "
+                                          "limit.") |
+         TF_CONFIG_ZERO_NONE,
+     GLOBAL_(queue_default_max_messages), COUNT_(1, TF_CONFIG_UNLIMITED - 1, 1000000, "messages"),
+     .loss = "what comes to a queue that has so many from an address it is bound to is dropped"},
+    {BLOCK_("queue_default_max_bytes", "Bytes in a queue that says nothing else. 0: no limit.") |
+         TF_CONFIG_ZERO_NONE,
+     GLOBAL_(queue_default_max_bytes), COUNT_(1, TF_CONFIG_UNLIMITED64 - 1, 1073741824, "bytes"),
+     .loss = "what comes to a queue that has so much from an address it is bound to is dropped"},
+
     /* ---- what it tells ---- */
     {.name = "sys_interval",
      GLOBAL_(sys_interval_s),
@@ -555,7 +652,6 @@ const struct tf_config_key tf_config_keys[] = {
     {BRIDGE_("round_robin")},
     {BRIDGE_("start_type")},
     {BRIDGE_("threshold")},
-    {BRIDGE_("topic")},
     {BRIDGE_("try_private")},
     {BRIDGE_("username")},
     {NOT_("max_inflight_bytes", MISSING, MISSING,
@@ -598,7 +694,6 @@ const struct tf_config_key tf_config_keys[] = {
     {SECURITY_("use_subject_as_username", NO_IDENTITY), .harmless = "false"},
     {SECURITY_("psk_file", NO_PSK)},
     {SECURITY_("psk_hint", NO_PSK)},
-    {SECURITY_("queue", "named queues are not available in this version") | TF_CONFIG_OWN},
 };
 
 const struct tf_config_key tf_config_log_file = {.name = "log_dest",
@@ -610,131 +705,3 @@ const size_t tf_config_key_count = sizeof(tf_config_keys) / sizeof(tf_config_key
 
 _Static_assert(sizeof(tf_config_keys) / sizeof(tf_config_keys[0]) <= TF_CONFIG_KEY_MAX,
                "tf_config.given has a bit for every key");
-
-const char *tf_config_group_title(enum tf_config_group group)
-{
-    static const char *const titles[TF_CONFIG_GROUP_COUNT] = {
-        [TF_CONFIG_GROUP_PROCESS] = "The process",
-        [TF_CONFIG_GROUP_LISTENER] = "Listeners",
-        [TF_CONFIG_GROUP_ACCESS] = "Who may connect",
-        [TF_CONFIG_GROUP_CONNECTION] = "Connections and packets",
-        [TF_CONFIG_GROUP_SESSION] = "Sessions",
-        [TF_CONFIG_GROUP_QUEUE] = "Retained messages and memory",
-        [TF_CONFIG_GROUP_COAP] = "CoAP",
-        [TF_CONFIG_GROUP_LOG] = "Log and $SYS",
-        [TF_CONFIG_GROUP_MEANINGLESS] = "Of mosquitto, with nothing to do here",
-        [TF_CONFIG_GROUP_BRIDGE] = "Of mosquitto's bridges, which are not available",
-        [TF_CONFIG_GROUP_MISSING] = "Of mosquitto, not done: Trefoil warns and starts without",
-        [TF_CONFIG_GROUP_SECURITY] = "Not done, and unsafe to leave out: Trefoil refuses to start",
-    };
-
-    return titles[group];
-}
-
-/* True if `name` is the row's, the `*` at its end included. */
-static bool key_matches(const struct tf_config_key *key, struct tf_config_text name)
-{
-    size_t length;
-
-    if (name.length == 0 || name.data[0] != key->name[0]) /* a file may have a million lines */
-        return false;
-    length = strlen(key->name);
-    if (key->name[length - 1] == '*')
-        return name.length >= length && memcmp(name.data, key->name, length - 1) == 0;
-    return name.length == length && memcmp(name.data, key->name, length) == 0;
-}
-
-const struct tf_config_key *tf_config_key_find(struct tf_config_text name)
-{
-    for (size_t i = 0; i < tf_config_key_count; i++)
-        if (key_matches(&tf_config_keys[i], name))
-            return &tf_config_keys[i];
-    return NULL;
-}
-
-#define NAME_MAX_ 48 /* longer than any key; a longer name is compared by its beginning */
-
-/* Lower case, and `-` as `_`: what a slip of the hand does not count as a letter. */
-static char key_fold(char c)
-{
-    if (c >= 'A' && c <= 'Z')
-        return (char)(c - 'A' + 'a');
-    return c == '-' ? '_' : c;
-}
-
-static unsigned least_of(unsigned a, unsigned b)
-{
-    return a < b ? a : b;
-}
-
-/*
- * How many letters to insert, leave out, replace or swap with a neighbour to get from a to b;
- * `most` if it is that or more. Two rows in turn all at `most` can only lead to more, so it stops
- * there.
- */
-static unsigned edit_distance(const char *a, size_t a_length, const char *b, size_t b_length,
-                              unsigned most)
-{
-    unsigned rows[3][NAME_MAX_ + 1];
-    unsigned *before = rows[0], *last = rows[1], *row = rows[2];
-    unsigned low_before, low = 0;
-
-    if (a_length >= b_length + most || b_length >= a_length + most)
-        return most;
-
-    for (size_t j = 0; j <= b_length; j++)
-        last[j] = (unsigned)j;
-    for (size_t i = 1; i <= a_length; i++) {
-        row[0] = (unsigned)i;
-        low_before = low;
-        low = row[0];
-        for (size_t j = 1; j <= b_length; j++) {
-            char from = key_fold(a[i - 1]), to = key_fold(b[j - 1]);
-
-            row[j] = least_of(least_of(last[j], row[j - 1]) + 1, last[j - 1] + (from != to));
-            if (i > 1 && j > 1 && from == key_fold(b[j - 2]) && key_fold(a[i - 2]) == to)
-                row[j] = least_of(row[j], before[j - 2] + 1);
-            low = least_of(low, row[j]);
-        }
-        if (low >= most && low_before >= most)
-            return most;
-        unsigned *spare = before;
-        before = last;
-        last = row;
-        row = spare;
-    }
-    return least_of(last[b_length], most);
-}
-
-const struct tf_config_key *tf_config_key_nearest(struct tf_config_text name, bool *ret_close)
-{
-    const struct tf_config_key *nearest = &tf_config_keys[0];
-    size_t length = name.length < NAME_MAX_ ? name.length : NAME_MAX_;
-    unsigned best = NAME_MAX_ + 1;
-
-    for (size_t i = 0; i < tf_config_key_count; i++) {
-        const char *known = tf_config_keys[i].name;
-        size_t known_length = strlen(known);
-        unsigned distance;
-
-        if (known_length > NAME_MAX_)
-            known_length = NAME_MAX_;
-        distance = edit_distance(name.data, length, known, known_length, best);
-        if (distance < best) {
-            best = distance;
-            nearest = &tf_config_keys[i];
-        }
-    }
-    *ret_close = best <= 2 || best * 3 <= length;
-    return nearest;
-}
-
-bool tf_config_key_given(const struct tf_config *config, const struct tf_config_key *key)
-{
-    size_t i;
-
-    if (!key)
-        return false;
-    i = tf_config_key_index(key);
-    return config->given[i / 8] >> (i % 8) & 1;
-}

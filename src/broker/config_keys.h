@@ -24,6 +24,9 @@ enum tf_config_kind {
     TF_CONFIG_KIND_LOG_DEST,
     TF_CONFIG_KIND_LOG_TYPE,
     TF_CONFIG_KIND_INCLUDE_DIR,
+    TF_CONFIG_KIND_QUEUE,
+    TF_CONFIG_KIND_QUEUE_BIND,
+    TF_CONFIG_KIND_TOPIC,
     TF_CONFIG_KIND_ANY /* keys that are not done: the value is not looked at */
 };
 
@@ -31,6 +34,7 @@ enum tf_config_kind {
 enum tf_config_scope {
     TF_CONFIG_SCOPE_GLOBAL,   /* struct tf_config */
     TF_CONFIG_SCOPE_LISTENER, /* struct tf_config_listener: of the last `listener` line */
+    TF_CONFIG_SCOPE_QUEUE,    /* struct tf_config_queue: of the last `queue` line */
     TF_CONFIG_SCOPE_ACCESS /* struct tf_config_access: global, or as per_listener_settings says */
 };
 
@@ -51,6 +55,8 @@ enum tf_config_group {
     TF_CONFIG_GROUP_SESSION,
     TF_CONFIG_GROUP_QUEUE,
     TF_CONFIG_GROUP_COAP,
+    TF_CONFIG_GROUP_AMQP,
+    TF_CONFIG_GROUP_NAMED,
     TF_CONFIG_GROUP_LOG,
     TF_CONFIG_GROUP_MEANINGLESS,
     TF_CONFIG_GROUP_BRIDGE,
@@ -98,13 +104,15 @@ struct tf_config_text {
     size_t length;
 };
 
-/* The table, in the order of the manual. */
+/* The table, in the order of the manual (config_keys.c). */
 extern const struct tf_config_key tf_config_keys[];
 extern const size_t tf_config_key_count;
 
 /* The path that `log_dest file` stores beside its own field: not a key, but a field to be copied.
  */
 extern const struct tf_config_key tf_config_log_file;
+
+/* ---- the table, searched (config_find.c) ---- */
 
 /* The title of a group, for the manual. */
 const char *tf_config_group_title(enum tf_config_group group);
@@ -196,6 +204,28 @@ enum tf_err tf_config_listener_clone(struct tf_config_listener *ret,
 enum tf_err tf_config_access_copy(struct tf_config_access *to,
                                   const struct tf_config_access *from) TF_MUST_USE;
 
+/* ---- queues (config_queue.c) ---- */
+
+/* Frees what the queues and topics of a configuration hold. */
+void tf_config_queues_release(struct tf_config *config);
+
+/* Copies queues and topics into `to`, which has none. TF_NO_MEMORY: `to` is to be released. */
+enum tf_err tf_config_queues_clone(struct tf_config *to, const struct tf_config *from) TF_MUST_USE;
+
+/* Adds a queue with all defaults. TF_EXISTS: there is one of that name; TF_LIMIT: there are
+ * TF_CONFIG_QUEUE_MAX; TF_NO_MEMORY. */
+enum tf_err tf_config_queue_add(struct tf_config *config, struct tf_config_text name) TF_MUST_USE;
+
+/* Appends a copy of a text to a list. TF_LIMIT: it has TF_CONFIG_TOPIC_MAX; TF_NO_MEMORY. */
+enum tf_err tf_config_texts_add(char ***items, size_t *count,
+                                struct tf_config_text text) TF_MUST_USE;
+
+/* Sorts the queues by name, bytewise, and gives each what holds for it. */
+void tf_config_queues_finish(struct tf_config *config);
+
+/* True if both lists hold the same texts in the same order. */
+bool tf_config_texts_equal(char *const *a, size_t a_count, char *const *b, size_t b_count);
+
 /* ---- protocols and hosts (config_listen.c) ---- */
 
 /* The protocol of this name; TF_CONFIG_PROTOCOL_COUNT: none is. */
@@ -239,6 +269,8 @@ struct tf_config_build {
     bool plain_bound;                /* `port` or `bind_address` was said */
     bool plain_port;                 /* `port` was */
     size_t current;                  /* 0: options go to `plain`; else to listener `current` - 1 */
+    size_t queue;                    /* 0: in no queue's block; else in that of queue `queue` - 1 */
+    bool bridge;                     /* after a `connection` line: mosquitto's, of a bridge */
     struct tf_config_place place;    /* of the line at hand; its column is the key's */
     unsigned value_column;
     size_t included;                     /* files read through include_dir */

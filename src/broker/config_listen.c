@@ -19,6 +19,7 @@ const struct tf_config_protocol_info *tf_config_protocol_info(enum tf_config_pro
     static const struct tf_config_protocol_info infos[TF_CONFIG_PROTOCOL_COUNT] = {
         [TF_CONFIG_PROTOCOL_MQTT] = {.name = "mqtt", .port = 1883},
         [TF_CONFIG_PROTOCOL_COAP] = {.name = "coap", .port = 5683, .datagrams = true},
+        [TF_CONFIG_PROTOCOL_AMQP] = {.name = "amqp", .port = 5672},
     };
 
     return &infos[protocol];
@@ -98,8 +99,8 @@ static enum tf_err url_parse(const char *url, struct tf_config_listener *listene
     struct tf_url_parts parts;
     struct tf_config_text host, scheme;
 
-    *ret_why =
-        "is not of the form mqtt://host:port or coap://host:port, with an IPv6 address in brackets";
+    *ret_why = "is not of the form mqtt://host:port, coap://host:port or amqp://host:port, with an "
+               "IPv6 address in brackets";
     if (tf_url_split(url, &parts) || parts.has_user ||
         (parts.rest.length && !tf_bytes_equal(parts.rest, tf_bytes_str("/"))))
         return TF_PROTOCOL;
@@ -107,10 +108,11 @@ static enum tf_err url_parse(const char *url, struct tf_config_listener *listene
     listener->protocol = tf_config_protocol_find(scheme);
     if (listener->protocol == TF_CONFIG_PROTOCOL_COUNT) {
         if (!tf_url_scheme_known(parts.scheme)) {
-            *ret_why = "has an unknown scheme; this version serves mqtt and coap";
+            *ret_why = "has an unknown scheme; this version serves mqtt, coap and amqp";
             return TF_PROTOCOL;
         }
-        *ret_why = "has a scheme that is not available in this version; it serves mqtt and coap";
+        *ret_why = "has a scheme that is not available in this version; it serves mqtt, coap and "
+                   "amqp";
         return TF_UNSUPPORTED;
     }
     if (tf_url_port(&parts, tf_config_protocol_info(listener->protocol)->port, &listener->port)) {
@@ -225,6 +227,7 @@ enum tf_err tf_config_finish(struct tf_config *config, struct tf_config_report *
     struct tf_config_place nowhere = {0};
     enum tf_err err;
 
+    tf_config_queues_finish(config);
     err = config->listener_count ? TF_OK : add_defaults(config);
     if (!err)
         err = access_complete(&config->access);

@@ -41,6 +41,7 @@ static void say_default(const struct tf_config_key *key, char *ret_text)
 {
     struct tf_config config;
     struct tf_config_listener listener;
+    struct tf_config_queue queue = {0};
     const void *base = &config;
 
     if (key->text || key->width == 0) {
@@ -49,8 +50,11 @@ static void say_default(const struct tf_config_key *key, char *ret_text)
     }
     tf_config_init_default(&config);
     tf_config_listener_init(&listener);
+    tf_config_value_defaults(TF_CONFIG_SCOPE_QUEUE, &queue);
     if (key->scope == TF_CONFIG_SCOPE_LISTENER)
         base = &listener;
+    else if (key->scope == TF_CONFIG_SCOPE_QUEUE)
+        base = &queue;
     else if (key->scope == TF_CONFIG_SCOPE_ACCESS)
         base = &config.access;
     tf_config_value_print(key, base, ret_text, PART_MAX);
@@ -109,7 +113,8 @@ static void wrap(FILE *out, const char *text, int indent)
 static void plain_begin(FILE *out)
 {
     fputs("trefoil.conf: `key value`, one a line; a line that begins with # is a comment.\n"
-          "Options of a listener follow its `listener` line.\n",
+          "Options of a listener follow its `listener` line, those of a queue its\n"
+          "`queue` line.\n",
           out);
 }
 
@@ -169,7 +174,8 @@ static void roff_begin(FILE *out)
           "trefoil.conf \\- configuration of the Trefoil broker\n"
           ".SH DESCRIPTION\n"
           "The language is that of mosquitto.conf: a key and its value in each line; a line that\n"
-          "begins with # is a comment; options of a listener follow its \\fBlistener\\fR line.\n"
+          "begins with # is a comment; options of a listener follow its \\fBlistener\\fR line,\n"
+          "those of a queue its \\fBqueue\\fR line.\n"
           "A line may have 8192 bytes. Anything wrong is told with its file, line and column, and\n"
           "then nothing of the file takes effect. \\fBtrefoil serve \\-c\\fR \\fIfile\\fR\n"
           "\\fB\\-\\-check\\fR reads a file, says what it finds and ends.\n",

@@ -173,7 +173,8 @@ static void report_unreadable(struct tf_config_build *build, const char *path, e
 static enum tf_err include_file(struct tf_config_build *build, const char *path)
 {
     struct tf_config_place outer = build->place;
-    size_t current = build->current;
+    size_t current = build->current, queue = build->queue;
+    bool bridge = build->bridge;
     struct tf_config_text none;
     struct lines lines;
     char *text;
@@ -196,12 +197,16 @@ static enum tf_err include_file(struct tf_config_build *build, const char *path)
     tf_config_apply_section(build);
     build->nested = true;
     build->current = 0;
+    build->queue = 0;
+    build->bridge = false;
     build->place = (struct tf_config_place){.file = path};
     lines = lines_of(text, length);
     err = read_lines(build, &lines, &none);
     tf_config_apply_section(build);
     build->place = outer;
     build->current = current;
+    build->queue = queue;
+    build->bridge = bridge;
     build->nested = false;
     free(text);
     return err;
@@ -332,9 +337,11 @@ enum tf_err tf_config_set(struct tf_config *config, const char *key, const char 
     enum tf_err err;
 
     if (row && row->answer == TF_CONFIG_DONE &&
-        (row->scope == TF_CONFIG_SCOPE_LISTENER || row->width == 0)) {
+        (row->scope == TF_CONFIG_SCOPE_LISTENER || row->scope == TF_CONFIG_SCOPE_QUEUE ||
+         row->width == 0)) {
         tf_config_report_add(report, TF_CONFIG_ERROR, build.place,
-                             "`%s` belongs to a listener or a file, not to the whole", row->name);
+                             "`%s` belongs to a listener, a queue or a file, not to the whole",
+                             row->name);
         return TF_PROTOCOL;
     }
     err = tf_config_apply(&build, name, text, &include);

@@ -489,7 +489,13 @@ enum tf_err tf_config_clone(struct tf_config *ret, const struct tf_config *confi
 
     copy.listeners = NULL;
     copy.listener_count = 0;
+    copy.queues = NULL;
+    copy.queue_count = 0;
+    copy.topics = NULL;
+    copy.topic_count = 0;
     err = texts_own(&copy, config_texts, TF_COUNT(config_texts));
+    if (!err)
+        err = tf_config_queues_clone(&copy, config);
     for (size_t i = 0; !err && i < config->listener_count; i++) {
         struct tf_config_listener listener;
 
@@ -520,6 +526,7 @@ void tf_config_release(struct tf_config *config)
     for (size_t i = 0; i < config->listener_count; i++)
         tf_config_listener_release(&config->listeners[i]);
     free(config->listeners);
+    tf_config_queues_release(config);
     texts_free(config, config_texts, TF_COUNT(config_texts));
     *config = (struct tf_config){0};
 }

@@ -170,15 +170,17 @@ void tf_mapping_from_mqtt(struct tf_bytes properties, struct tf_envelope *envelo
 static void write_text(struct tf_writer *writer, unsigned id, struct tf_bytes value)
 {
     struct tf_mqtt_property property = {.id = (uint8_t)id, .value = value};
-    if (value.length) {
+    if (value.length && value.length <= UINT16_MAX) {
         tf_mqtt_property_write(writer, &property);
     }
 }
 
 size_t tf_mapping_mqtt_room(const struct tf_envelope *envelope)
 {
+    size_t user =
+        envelope->origin == TF_PROTOCOL_AMQP ? tf_mapping_user_properties(envelope, NULL) : 0;
     return 16 + envelope->content_type.length + envelope->correlation.length +
-           envelope->reply_to.length;
+           envelope->reply_to.length + user;
 }
 
 void tf_mapping_to_mqtt(const struct tf_envelope *envelope, struct tf_writer *writer)
@@ -190,4 +192,7 @@ void tf_mapping_to_mqtt(const struct tf_envelope *envelope, struct tf_writer *wr
     write_text(writer, TF_MQTT_CONTENT_TYPE, envelope->content_type);
     write_text(writer, TF_MQTT_CORRELATION_DATA, envelope->correlation);
     write_text(writer, TF_MQTT_RESPONSE_TOPIC, envelope->reply_to);
+    if (envelope->origin == TF_PROTOCOL_AMQP) {
+        (void)tf_mapping_user_properties(envelope, writer);
+    }
 }

@@ -17,30 +17,6 @@ void tf_mqtt_front_free(struct mqtt_front *front, void *memory, size_t size)
     alloc->free(alloc->ctx, memory, size);
 }
 
-/* The size in front, at the distance that keeps the part aligned. */
-#define PART_HEAD 16u
-
-void *tf_mqtt_front_part_alloc(struct mqtt_front *front, size_t size)
-{
-    uint8_t *memory = tf_mqtt_front_alloc(front, PART_HEAD + size);
-    if (!memory) {
-        return NULL;
-    }
-    size += PART_HEAD;
-    memcpy(memory, &size, sizeof(size));
-    return memory + PART_HEAD;
-}
-
-void tf_mqtt_front_part_free(struct mqtt_front *front, void *part)
-{
-    if (part) {
-        size_t size;
-        uint8_t *memory = (uint8_t *)part - PART_HEAD;
-        memcpy(&size, memory, sizeof(size));
-        tf_mqtt_front_free(front, memory, size);
-    }
-}
-
 static struct mqtt_front *front_of(struct tf_front *front)
 {
     return tf_container_of(front, struct mqtt_front, front);
@@ -167,11 +143,7 @@ static void on_release(struct tf_front *base)
         }
         tf_mqtt_front_session_free(session);
     }
-    while (front->buffers) {
-        void *buffer = front->buffers;
-        memcpy(&front->buffers, buffer, sizeof(front->buffers));
-        tf_mqtt_front_free(front, buffer, MQTT_BUFFER_SIZE);
-    }
+    tf_front_buffers_release(&front->buffers, front->shard->config.alloc);
     if (front->scratch) {
         tf_mqtt_front_free(front, front->scratch, front->scratch_size);
     }

@@ -26,14 +26,8 @@ bool tf_mqtt_front_conn_lend(struct mqtt_conn *conn, size_t size)
         tf_mqtt_front_free(front, conn->buffer, conn->buffer_size);
         conn->buffer = NULL;
     }
-    size = TF_MAX(size, MQTT_BUFFER_SIZE);
-    if (size == MQTT_BUFFER_SIZE && front->buffers) {
-        conn->buffer = front->buffers;
-        memcpy(&front->buffers, conn->buffer, sizeof(front->buffers));
-        front->buffer_count--;
-    } else {
-        conn->buffer = tf_mqtt_front_alloc(front, size);
-    }
+    size = TF_MAX(size, TF_FRONT_BUFFER_SIZE);
+    conn->buffer = tf_front_buffer_get(&front->buffers, front->shard->config.alloc, size);
     if (!conn->buffer) {
         return false;
     }
@@ -50,13 +44,8 @@ static void reclaim_buffer(struct mqtt_conn *conn)
     if (!conn->buffer || !tf_mqtt_server_take(conn->server)) {
         return;
     }
-    if (conn->buffer_size == MQTT_BUFFER_SIZE && front->buffer_count < MQTT_BUFFERS_KEPT) {
-        memcpy(conn->buffer, &front->buffers, sizeof(front->buffers));
-        front->buffers = conn->buffer;
-        front->buffer_count++;
-    } else {
-        tf_mqtt_front_free(front, conn->buffer, conn->buffer_size);
-    }
+    tf_front_buffer_put(&front->buffers, front->shard->config.alloc, conn->buffer,
+                        conn->buffer_size);
     conn->buffer = NULL;
 }
 
@@ -91,7 +80,7 @@ static void check_closing(struct mqtt_conn *conn)
 
 void tf_mqtt_front_conn_end(struct mqtt_conn *conn, uint8_t reason)
 {
-    tf_mqtt_front_conn_lend(conn, MQTT_BUFFER_SIZE);
+    tf_mqtt_front_conn_lend(conn, TF_FRONT_BUFFER_SIZE);
     tf_mqtt_server_close(conn->server, reason);
     tf_stream_touch(&conn->stream);
     check_closing(conn);
@@ -105,7 +94,7 @@ static void arm(struct mqtt_conn *conn)
 
 void tf_mqtt_front_conn_expire(struct mqtt_conn *conn)
 {
-    tf_mqtt_front_conn_lend(conn, MQTT_BUFFER_SIZE);
+    tf_mqtt_front_conn_lend(conn, TF_FRONT_BUFFER_SIZE);
     if (conn->stream.held && conn->session) { /* its PINGREQ may lie unread; CONNECT is due still */
         tf_mqtt_server_alive(conn->server, mqtt_now(conn->front));
     }
@@ -120,13 +109,13 @@ void tf_mqtt_front_conn_expire(struct mqtt_conn *conn)
 static void on_needs(struct mqtt_conn *conn, const struct tf_mqtt_server_event *event)
 {
     void *old = NULL;
-    void *part = tf_mqtt_front_part_alloc(conn->front, event->size);
+    void *part = tf_front_part_alloc(mqtt_alloc(conn->front), event->size);
     if (!part || tf_mqtt_server_give(conn->server, event->part, part, event->size, &old)) {
-        tf_mqtt_front_part_free(conn->front, part);
+        tf_front_part_free(mqtt_alloc(conn->front), part);
         tf_mqtt_front_conn_end(conn, TF_MQTT_SERVER_BUSY);
         return;
     }
-    tf_mqtt_front_part_free(conn->front, old);
+    tf_front_part_free(mqtt_alloc(conn->front), old);
 }
 
 /*
@@ -218,13 +207,13 @@ enum mqtt_pulled tf_mqtt_front_conn_events(struct mqtt_conn *conn)
     return pulled;
 }
 
-/* Gives the machine what it takes of `in`; how much that was. */
-static size_t feed(struct mqtt_conn *conn, struct tf_bytes in)
+/* For tf_front_feeder. */
+static size_t feed(void *ctx, struct tf_bytes in, uint32_t *ret_need)
 {
+    struct mqtt_conn *conn = ctx;
     tf_time now = mqtt_now(conn->front);
     size_t done = 0;
     conn->stalled = false;
-    conn->input_need = 0;
     while (done < in.length) {
         size_t used = 0;
         size_t need = 0;
@@ -236,7 +225,7 @@ static size_t feed(struct mqtt_conn *conn, struct tf_bytes in)
             }
             done += used;
         } else if (err == TF_MORE) {
-            conn->input_need = (uint32_t)need;
+            *ret_need = (uint32_t)need;
             break;
         } else if (err != TF_AGAIN) {
             return in.length;
@@ -249,74 +238,14 @@ static size_t feed(struct mqtt_conn *conn, struct tf_bytes in)
     return done;
 }
 
-/* Keeps bytes for later, behind those that are kept already. False: no memory. */
-static bool keep(struct mqtt_conn *conn, struct tf_bytes in)
+/* For tf_front_feeder. */
+static bool must_wait(const void *ctx)
 {
-    size_t length = conn->input_length + in.length;
-    if (length > conn->input_capacity) {
-        size_t capacity = TF_MAX(length, 2 * (size_t)conn->input_capacity);
-        uint8_t *input = tf_mqtt_front_alloc(conn->front, capacity);
-        if (!input) {
-            return false;
-        }
-        if (conn->input) {
-            memcpy(input, conn->input, conn->input_length);
-            tf_mqtt_front_free(conn->front, conn->input, conn->input_capacity);
-        }
-        conn->input = input;
-        conn->input_capacity = (uint32_t)capacity;
-    }
-    memcpy(conn->input + conn->input_length, in.data, in.length);
-    conn->input_length = (uint32_t)length;
-    return true;
-}
-
-static void drop_input(struct mqtt_conn *conn)
-{
-    if (conn->input) {
-        tf_mqtt_front_free(conn->front, conn->input, conn->input_capacity);
-        conn->input = NULL;
-    }
-    conn->input_length = conn->input_capacity = 0;
-}
-
-/* Feeds what is kept; what the machine leaves stays. */
-static void feed_kept(struct mqtt_conn *conn)
-{
-    size_t done = feed(conn, tf_bytes_of(conn->input, conn->input_length));
-    conn->input_length -= (uint32_t)done;
-    if (conn->input_length == 0) {
-        drop_input(conn);
-    } else if (done) {
-        memmove(conn->input, conn->input + done, conn->input_length);
-    }
-}
-
-/* True while bytes that arrive can only be kept. */
-static bool must_wait(const struct mqtt_conn *conn)
-{
+    const struct mqtt_conn *conn = ctx;
     return conn->stalled || conn->stream.move_to != TF_STREAM_STAYS;
 }
 
-/* Completes the packet that is kept, a piece at a time; the rest of `in` is returned. */
-static struct tf_bytes top_up(struct mqtt_conn *conn, struct tf_bytes in)
-{
-    while (conn->input_length && in.length && !must_wait(conn)) {
-        size_t want = conn->input_need > conn->input_length
-                          ? TF_MIN(conn->input_need - conn->input_length, in.length)
-                          : 1;
-        if (!keep(conn, (struct tf_bytes){in.data, want})) {
-            tf_mqtt_front_conn_end(conn, TF_MQTT_SERVER_BUSY);
-            return (struct tf_bytes){NULL, 0};
-        }
-        in.data += want;
-        in.length -= want;
-        if (conn->input_length >= conn->input_need) {
-            feed_kept(conn);
-        }
-    }
-    return in;
-}
+static const struct tf_front_feeder feeder = {.feed = feed, .waits = must_wait};
 
 /* Adds the machine's packets to the front's; CONNECT counts where it is answered. */
 static void count_packets(struct mqtt_conn *conn)
@@ -337,19 +266,14 @@ static void on_input(struct tf_stream *stream, struct tf_bytes in)
     if (stream->closing) {
         return;
     }
-    if (!tf_mqtt_front_conn_lend(conn, MQTT_BUFFER_SIZE)) {
+    if (!tf_mqtt_front_conn_lend(conn, TF_FRONT_BUFFER_SIZE)) {
         stream->closing = true;
         tf_stream_touch(stream);
         return;
     }
-    in = top_up(conn, in);
-    if (in.length && !must_wait(conn)) {
-        size_t done = feed(conn, in);
-        in.data += done;
-        in.length -= done;
-    }
+    bool kept = tf_front_input_take(&conn->input, mqtt_alloc(conn->front), in, &feeder, conn);
     check_closing(conn);
-    if (in.length && !stream->closing && !keep(conn, in)) {
+    if (!kept && !stream->closing) {
         tf_mqtt_front_conn_end(conn, TF_MQTT_SERVER_BUSY);
     }
     stream->paused = conn->stalled;
@@ -362,11 +286,11 @@ void tf_mqtt_front_conn_service(struct mqtt_conn *conn)
     if (conn->stream.move_to != TF_STREAM_STAYS) {
         return;
     }
-    tf_mqtt_front_conn_lend(conn, MQTT_BUFFER_SIZE);
+    tf_mqtt_front_conn_lend(conn, TF_FRONT_BUFFER_SIZE);
     tf_mqtt_front_conn_events(conn);
     tf_mqtt_front_subscribe_service(conn);
     if (conn->stalled && !conn->stream.closing) {
-        feed_kept(conn);
+        tf_front_input_again(&conn->input, mqtt_alloc(conn->front), &feeder, conn);
         conn->stream.paused = conn->stalled;
     }
     if (conn->resending) {
@@ -421,9 +345,11 @@ static void destroy(struct mqtt_conn *conn)
     tf_mqtt_front_subscribe_abandon(conn);
     reclaim_buffer(conn);
     tf_assert(!conn->buffer);
-    tf_mqtt_front_part_free(front, tf_mqtt_server_reclaim(conn->server, TF_MQTT_PART_PENDING));
-    tf_mqtt_front_part_free(front, tf_mqtt_server_reclaim(conn->server, TF_MQTT_PART_ALIASES));
-    drop_input(conn);
+    tf_front_part_free(mqtt_alloc(front),
+                       tf_mqtt_server_reclaim(conn->server, TF_MQTT_PART_PENDING));
+    tf_front_part_free(mqtt_alloc(front),
+                       tf_mqtt_server_reclaim(conn->server, TF_MQTT_PART_ALIASES));
+    tf_front_input_drop(&conn->input, front->shard->config.alloc);
     if (conn->incoming) {
         tf_message_unref(conn->incoming);
     }
@@ -441,10 +367,10 @@ static void destroy(struct mqtt_conn *conn)
 static void on_detach(struct tf_stream *stream, uint8_t **ret_data, size_t *ret_length)
 {
     struct mqtt_conn *conn = mqtt_conn_of(stream);
-    *ret_length = conn->input_length;
-    *ret_data = conn->input_length ? tf_mqtt_front_alloc(conn->front, conn->input_length) : NULL;
+    *ret_length = conn->input.length;
+    *ret_data = conn->input.length ? tf_mqtt_front_alloc(conn->front, conn->input.length) : NULL;
     if (*ret_data) {
-        memcpy(*ret_data, conn->input, conn->input_length);
+        memcpy(*ret_data, conn->input.data, conn->input.length);
     }
     destroy(conn);
 }

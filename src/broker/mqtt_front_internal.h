@@ -18,13 +18,14 @@
 
 #include "base/tree.h"
 #include "broker/config.h"
+#include "broker/front_buffer.h"
+#include "broker/front_input.h"
+#include "broker/front_part.h"
 #include "broker/log.h"
 #include "broker/mqtt_front.h"
 
 #include <trefoil/mqtt_server.h>
 
-#define MQTT_BUFFER_SIZE 16384u   /* lent for output */
-#define MQTT_BUFFERS_KEPT 256u    /* that a front keeps for reuse */
 #define MQTT_REFERENCE_FROM 1024u /* bodies from here on go out by reference */
 #define MQTT_BODY_RUN 65536u      /* PUBLISH above this comes in runs */
 #define MQTT_BORROWED_MAX 262144u /* of bodies by reference in one output; then it is full */
@@ -56,14 +57,13 @@ struct mqtt_conn {
     struct mqtt_servers *servers;
     struct mqtt_session *session;
     struct tf_front_timer timer;
-    struct tf_list subscribes;   /* SUBSCRIBEs not yet answered */
-    uint8_t *buffer;             /* lent to the machine; NULL: none */
-    uint8_t *input;              /* bytes that wait for more, or for the machine */
+    struct tf_list subscribes; /* SUBSCRIBEs not yet answered */
+    uint8_t *buffer;           /* lent to the machine; NULL: none */
+    struct tf_front_input input;
     struct tf_entry *resending;  /* the delivery at which a resumption is; NULL: none */
     struct tf_message *incoming; /* a message whose body comes in runs */
     uint64_t borrowed;           /* bytes of messages whose bodies the output refers to */
     uint32_t buffer_size;
-    uint32_t input_length, input_capacity, input_need;
     uint16_t incoming_id; /* of the PUBLISH whose body is still coming; else 0 */
     uint16_t listener;
     uint8_t incoming_reason; /* why its runs are read and forgotten; 0: they are not */
@@ -107,8 +107,7 @@ struct mqtt_front {
     struct tf_queue_limits limits;
     struct mqtt_servers *servers; /* in force for new connections */
     uint64_t next_publisher;
-    void *buffers; /* kept for reuse, strung together by their first words */
-    size_t buffer_count;
+    struct tf_front_buffers buffers;
     size_t machine_size;
     uint8_t *scratch; /* for rewriting properties */
     size_t scratch_size;
@@ -125,13 +124,14 @@ static inline struct mqtt_conn *mqtt_conn_of(struct tf_stream *stream)
     return tf_container_of(stream, struct mqtt_conn, stream);
 }
 
+static inline const struct tf_alloc *mqtt_alloc(const struct mqtt_front *front)
+{
+    return front->shard->config.alloc;
+}
+
 /* Memory of the shard's allocator; NULL: none. */
 void *tf_mqtt_front_alloc(struct mqtt_front *front, size_t size);
 void tf_mqtt_front_free(struct mqtt_front *front, void *memory, size_t size);
-
-/* Memory that remembers its own size, for parts that come back without it. */
-void *tf_mqtt_front_part_alloc(struct mqtt_front *front, size_t size);
-void tf_mqtt_front_part_free(struct mqtt_front *front, void *part);
 
 /* mqtt_front_conn.c */
 

@@ -116,7 +116,7 @@ void tf_mqtt_front_publish_done(struct tf_ticket_owner *owner, uint64_t tag,
     uint8_t qos = (uint8_t)(tag >> 16);
     bool same = session->conn && (uint32_t)(tag >> 32) == session->generation;
     if (session->conn && (same || qos == 2)) {
-        tf_mqtt_front_conn_lend(session->conn, MQTT_BUFFER_SIZE);
+        tf_mqtt_front_conn_lend(session->conn, TF_FRONT_BUFFER_SIZE);
         acknowledge(session->conn, packet_id, reason_of(result));
         tf_stream_touch(&session->conn->stream);
         tf_mqtt_front_conn_touch(session->conn);
@@ -148,6 +148,7 @@ void tf_mqtt_front_on_publish(struct mqtt_conn *conn, const struct tf_mqtt_serve
                                                       .publisher = conn->session->queue.publisher,
                                                       .origin = TF_PROTOCOL_MQTT,
                                                       .qos = packet->qos,
+                                                      .durable = packet->qos > 0,
                                                       .retain = packet->retain,
                                                       /* 3.3.1.3: an empty body */
                                                       .clear = packet->retain && length == 0},
@@ -254,9 +255,9 @@ static size_t room_for(const struct tf_mqtt_delivery *out)
            out->body_count * 64 + MQTT_REFERENCE_FROM;
 }
 
-/* Hands a delivery to the machine, giving it what it asks for on the way. */
-static enum tf_err send(struct mqtt_conn *conn, const struct tf_mqtt_delivery *out,
-                        const struct tf_publication *publication, bool *ret_borrowed)
+/* Hands a delivery of `length` bytes to the machine, giving it what it asks for on the way. */
+static enum tf_err send(struct mqtt_conn *conn, const struct tf_mqtt_delivery *out, size_t length,
+                        bool *ret_borrowed)
 {
     bool lent = false;
     for (;;) {
@@ -267,7 +268,7 @@ static enum tf_err send(struct mqtt_conn *conn, const struct tf_mqtt_delivery *o
         if (err != TF_NO_MEMORY || lent) {
             return err;
         }
-        size_t room = room_for(out) + (out->owner ? 0 : tf_publication_length(publication));
+        size_t room = room_for(out) + (out->owner ? 0 : length);
         lent = tf_mqtt_front_conn_lend(conn, room);
         if (!lent) {
             return TF_AGAIN;
@@ -284,15 +285,22 @@ enum tf_err tf_mqtt_front_deliver(struct tf_consumer *consumer, const struct tf_
     if (!conn) {
         return TF_AGAIN;
     }
-    if (conn->borrowed >= MQTT_BORROWED_MAX || !tf_mqtt_front_conn_lend(conn, MQTT_BUFFER_SIZE)) {
+    if (conn->borrowed >= MQTT_BORROWED_MAX ||
+        !tf_mqtt_front_conn_lend(conn, TF_FRONT_BUFFER_SIZE)) {
         conn->blocked = true; /* tried again when output was sent, or the connection is served */
         return TF_AGAIN;
+    }
+    struct tf_plain_body plain;
+    enum tf_err err = tf_mapping_plain(publication, conn->front->shard->config.alloc, &plain);
+    if (err) {
+        conn->blocked = true;
+        return err == TF_LIMIT ? TF_LIMIT : TF_AGAIN;
     }
     struct tf_mqtt_delivery out = {.handle = (uint64_t)(uintptr_t)delivery->entry,
                                    .topic = envelope->address,
                                    .properties = properties_of(conn->front, publication),
-                                   .body = publication->body,
-                                   .body_count = publication->body_count,
+                                   .body = plain.body,
+                                   .body_count = plain.count,
                                    .subscription_ids = delivery->ids.ids,
                                    .subscription_id_count = delivery->ids.count,
                                    .qos = delivery->qos,
@@ -305,13 +313,14 @@ enum tf_err tf_mqtt_front_deliver(struct tf_consumer *consumer, const struct tf_
     if (out.body_count > 1 || (out.body_count && out.body[0].length >= MQTT_REFERENCE_FROM)) {
         message = tf_publication_keep(publication, conn->front->shard->config.alloc);
         out.owner = (uint64_t)(uintptr_t)message;
-        if (message) { /* which has the body in other pieces than the publication */
+        /* it has the body in other pieces than the publication; the plain form it has already */
+        if (message && envelope->body_format == TF_BODY_PLAIN) {
             out.body = message->publication.body;
             out.body_count = message->publication.body_count;
         }
     }
     bool borrowed = false;
-    enum tf_err err = send(conn, &out, publication, &borrowed);
+    err = send(conn, &out, tf_mapping_plain_length(&plain), &borrowed);
     if (borrowed) {
         conn->borrowed += message->size;
     } else if (message) {

@@ -89,8 +89,8 @@ void tf_mqtt_front_session_free(struct mqtt_session *session)
     front->front.counters.subscriptions -= session->counted;
     tf_consumer_detach(&session->consumer);
     tf_queue_release(&session->queue);
-    tf_mqtt_front_part_free(front, session->state.sent);
-    tf_mqtt_front_part_free(front, session->state.received);
+    tf_front_part_free(mqtt_alloc(front), session->state.sent);
+    tf_front_part_free(mqtt_alloc(front), session->state.received);
     tf_tree_remove(&front->sessions, &session->by_id);
     front->front.counters.sessions--;
     tf_mqtt_front_free(front, session, sizeof(*session) + session->id_length);
@@ -137,8 +137,8 @@ static void leave(struct mqtt_session *session)
         publish_will(session);
     }
     /* the tables go when nothing is in flight, so that a session that is away costs little */
-    tf_mqtt_front_part_free(session->front, tf_mqtt_session_take_sent(&session->state));
-    tf_mqtt_front_part_free(session->front, tf_mqtt_session_take_received(&session->state));
+    tf_front_part_free(mqtt_alloc(session->front), tf_mqtt_session_take_sent(&session->state));
+    tf_front_part_free(mqtt_alloc(session->front), tf_mqtt_session_take_received(&session->state));
     arm(session);
 }
 

@@ -31,9 +31,15 @@ struct tf_stream_ops {
     size_t (*output)(struct tf_stream *stream, struct tf_bytes *ret_spans, size_t count);
     /* `length` bytes of them were written. */
     void (*sent)(struct tf_stream *stream, size_t length);
-    /* Takes the unused input of a stream that moves, `*ret_length` bytes from the shard's
-     * allocator; the stream itself is freed. NULL with a length: no memory, close the transport. */
+    /* Takes the unused input of a stream that moves (and, with `adopt`, what else of it moves),
+     * `*ret_length` bytes from the shard's allocator; the stream itself is freed. NULL with a
+     * length: no memory, close the transport. */
     void (*detach)(struct tf_stream *stream, uint8_t **ret_data, size_t *ret_length);
+    /*
+     * Takes what `detach` gave, in the shard that the stream was opened in anew, before any input.
+     * NULL: it is input and nothing else.
+     */
+    void (*adopt)(struct tf_stream *stream, struct tf_bytes data);
     /* The transport is gone (by the peer, an error, or `closing`): frees the stream. */
     void (*close)(struct tf_stream *stream);
 };
@@ -48,6 +54,16 @@ struct tf_stream {
     bool paused;      /* the front's: read no more */
     bool held; /* the transport's owner's: it does not read now, so silence is not the peer's */
 };
+
+/* Gives a stream that was opened anew in another shard what `detach` gave there. */
+static inline void tf_stream_adopt(struct tf_stream *stream, struct tf_bytes data)
+{
+    if (stream->ops->adopt) {
+        stream->ops->adopt(stream, data);
+    } else {
+        stream->ops->input(stream, data);
+    }
+}
 
 /* Marks a stream: it has output, or is closing, moving, paused or no longer paused. */
 static inline void tf_stream_touch(struct tf_stream *stream)

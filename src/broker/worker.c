@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "base/util.h"
+#include "broker/sys_collection.h"
 #include "broker/worker_channel.h"
 #include "broker/worker_conn.h"
 #include "port/clock.h"
@@ -38,11 +39,11 @@ static void expired(void *ctx, struct tf_timer *timer)
     front->ops->timer(front, timer);
 }
 
-/* The first of what the fronts have after `last`. */
+/* The first of what the queues and the fronts have after `last`. */
 static struct tf_message *virtual_next(void *ctx, struct tf_bytes filter, struct tf_bytes last)
 {
     struct tf_worker *worker = ctx;
-    struct tf_message *first = NULL;
+    struct tf_message *first = tf_queues_virtual_next(&worker->queues, filter, last);
     for (size_t i = 0; i < worker->config.type_count; i++) {
         struct tf_front *front = worker->fronts[i];
         struct tf_message *message = front && front->ops->virtual_next
@@ -51,8 +52,8 @@ static struct tf_message *virtual_next(void *ctx, struct tf_bytes filter, struct
         if (!message) {
             continue;
         }
-        if (first && tf_bytes_compare(first->publication.envelope.address,
-                                      message->publication.envelope.address) <= 0) {
+        if (first && tf_sys_address_compare(first->publication.envelope.address,
+                                            message->publication.envelope.address) <= 0) {
             tf_message_unref(message);
             continue;
         }
@@ -82,6 +83,13 @@ static struct tf_value_limits value_limits(const struct tf_worker_config *config
     return limits;
 }
 
+/* Likewise of the queues. */
+static size_t queue_limit(const struct tf_worker_config *config)
+{
+    size_t count = tf_post_office_count(config->office), queues = config->config->max_queues;
+    return count > 1 ? queues / count + queues / count / 8 + 1 : queues;
+}
+
 static enum tf_err start_shard(struct tf_worker *worker, tf_time now)
 {
     uint64_t seed, first;
@@ -94,6 +102,7 @@ static enum tf_err start_shard(struct tf_worker *worker, tf_time now)
                                      .random = seed,
                                      /* an ETag of an earlier run means nothing in this one */
                                      .first_version = first >> VERSION_SHIFT,
+                                     .max_queues = queue_limit(&worker->config),
                                      .values = value_limits(&worker->config),
                                      .receive = receive,
                                      .expired = expired,
@@ -150,6 +159,7 @@ enum tf_err tf_worker_init(struct tf_worker *worker, const struct tf_worker_conf
     if (err) {
         goto no_shard;
     }
+    tf_queues_init(&worker->queues, &worker->shard, config->config, config->log);
     err = start_fronts(worker);
     if (err) {
         goto no_fronts;
@@ -157,6 +167,7 @@ enum tf_err tf_worker_init(struct tf_worker *worker, const struct tf_worker_conf
     return TF_OK;
 no_fronts:
     tf_worker_release_fronts(worker);
+    tf_queues_release(&worker->queues);
     tf_shard_release(&worker->shard);
 no_shard:
     config->alloc->free(config->alloc->ctx, worker->buffer, TF_WORKER_READ_SIZE);
@@ -184,6 +195,7 @@ void tf_worker_release(struct tf_worker *worker)
 {
     const struct tf_alloc *alloc = worker->config.alloc;
     tf_worker_unlisten(worker);
+    tf_queues_release(&worker->queues);
     tf_shard_release(&worker->shard);
     tf_datagram_inbox_free(worker->inbox);
     alloc->free(alloc->ctx, worker->buffer, TF_WORKER_READ_SIZE);
@@ -216,6 +228,8 @@ static void take_config(struct tf_worker *worker)
     worker->config.config = config;
     worker->tick_at = worker->now;
     worker->shard.values.limits = value_limits(&worker->config);
+    worker->shard.config.max_queues = queue_limit(&worker->config);
+    tf_queues_reload(&worker->queues, config);
     for (size_t i = 0; i < worker->config.type_count; i++) {
         worker->fronts[i]->ops->reload(worker->fronts[i], config);
     }
@@ -364,6 +378,11 @@ void tf_worker_run(struct tf_worker *worker)
 {
     while (tf_worker_turn(worker, TF_TIME_NEVER)) {
     }
+}
+
+void tf_worker_declare(struct tf_worker *worker)
+{
+    tf_queues_declare(&worker->queues);
 }
 
 void tf_worker_settle(struct tf_worker *worker)

@@ -29,6 +29,7 @@
 #include "broker/config.h"
 #include "broker/front.h"
 #include "broker/log.h"
+#include "broker/queues.h"
 #include "port/loop.h"
 
 #include <stdatomic.h>
@@ -112,6 +113,7 @@ struct tf_worker_listener {
 struct tf_worker {
     struct tf_worker_config config;
     struct tf_shard shard;
+    struct tf_queues queues;
     struct tf_front *fronts[TF_WORKER_FRONTS_MAX];
     uint8_t *buffer;
     tf_time now;
@@ -181,6 +183,12 @@ void tf_worker_reload(struct tf_worker *worker, const struct tf_config *config);
 void tf_worker_close(struct tf_worker *worker);
 void tf_worker_release_fronts(struct tf_worker *worker);
 void tf_worker_release(struct tf_worker *worker);
+
+/*
+ * Declares the queues of the configuration whose home this worker is: once all workers are started,
+ * before they run. Done when none is busy any more (tf_queues_busy; tf_worker_settle moves it on).
+ */
+void tf_worker_declare(struct tf_worker *worker);
 
 /* Takes the mail that has come and posts what follows from it. */
 void tf_worker_settle(struct tf_worker *worker);

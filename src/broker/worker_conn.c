@@ -139,7 +139,7 @@ struct tf_front *tf_worker_front(struct tf_worker *worker, unsigned listener)
 
 /*
  * Makes a connection of a descriptor that is counted already; takes it in any case. `input` is what
- * another shard has read of it and not used.
+ * its stream in another shard gave for this one.
  */
 static void conn_open(struct tf_worker *worker, unsigned listener, int fd,
                       const struct tf_socket_address *peer, struct tf_bytes input)
@@ -168,7 +168,7 @@ static void conn_open(struct tf_worker *worker, unsigned listener, int fd,
     tf_list_push_back(&worker->open, &conn->node);
     worker->connection_count++;
     if (input.length) {
-        conn->stream->ops->input(conn->stream, input);
+        tf_stream_adopt(conn->stream, input);
     }
     return;
 refuse:

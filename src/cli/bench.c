@@ -3,16 +3,16 @@
  */
 #include "cli/bench.h"
 
-#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/util.h"
+#include "cli/bench_client.h"
 #include "cli/bench_coap.h"
+#include "cli/bench_options.h"
 #include "cli/cli.h"
-#include "cli/url.h"
 
 enum option_key {
     KEY_PUBLISHERS = 256,
@@ -20,7 +20,6 @@ enum option_key {
     KEY_TOPICS,
     KEY_WINDOW,
     KEY_RATE,
-    KEY_SIZE,
     KEY_SECONDS,
     KEY_MESSAGES,
     KEY_VERSION,
@@ -33,28 +32,35 @@ enum option_key {
 };
 
 const char tf_cli_bench_text[] =
-    "usage: trefoil bench mqtt URL [OPTION]...\n"
+    "usage: trefoil bench mqtt|amqp URL [OPTION]...\n"
     "       trefoil bench coap URL [OPTION]...   (see trefoil bench coap --help)\n"
     "\n"
-    "Puts load on a broker at mqtt://HOST[:PORT] and reports rate, latency, loss, repetitions and\n"
-    "order of what arrives. Publisher P publishes to topic P modulo topics, likewise subscribers.\n"
+    "Puts load on a broker at mqtt://HOST[:PORT] or amqp://[USER:PASSWORD@]HOST[:PORT][/ADDRESS]\n"
+    "and reports rate, latency, loss, repetitions and order of what arrives. Publisher P\n"
+    "publishes to topic P modulo topics, likewise subscribers.\n"
+    "\n"
+    "With AMQP publishers are senders, subscribers receivers, and topics addresses: ADDRESS\n"
+    "(bench), taken as it is written, with -RUN-NUMBER behind it. Several receivers of one\n"
+    "address must each get all of its messages: topic://ADDRESS.\n"
     "\n"
     "  --publishers N      how many (1)\n"
     "  --subscribers N     how many (1)\n"
     "  --topics N          how many (the smaller of both)\n"
     "  --window N          closed loop: messages of a publisher that not all its subscribers have\n"
-    "                      seen (64)\n"
+    "                      seen (64); with AMQP also what it leaves unsettled (256)\n"
     "  --rate N            open loop instead: messages a second, all publishers together; latency\n"
     "                      counts from when a message was due\n"
-    "  --size BYTES        of a payload (64, at least 16)\n"
-    "  -q, --qos 0|1|2     of publishing and subscribing (0)\n"
+    "  -s, --size BYTES    of a payload (64, at least 16)\n"
+    "  -q, --qos 0|1|2     of publishing and subscribing (0); with AMQP 0 is settled when sent, 1\n"
+    "                      unsettled, 2 unsettled and the receiver settles second\n"
     "  --seconds S         how long to measure (5)\n"
     "  --messages N        how many to publish while measuring, instead of --seconds\n"
     "  --warm-up MS        load before measuring begins (300)\n"
     "  --stall S           without an arrival: what is missing is lost, the run ends (5)\n"
-    "  --version 4|5       3.1.1 or 5.0 (4)\n"
-    "  --connections N     no load: this many connections that subscribe and idle for --seconds\n"
-    "                      (0: until the end is told by a signal)\n"
+    "  --version 4|5       MQTT: 3.1.1 or 5.0 (4)\n"
+    "  --connections N     no load: this many connections that subscribe (AMQP: each a session\n"
+    "                      and a receiver, all of one address) and idle for --seconds (0: until\n"
+    "                      the end is told by a signal)\n"
     "  --server-pid PID    a process of this machine whose CPU time to measure as well\n"
     "  --bare              the peer is the bare forwarder of tests/bench, QoS 0 or 1\n"
     "  -o text|json        how to report (text)\n";
@@ -65,7 +71,7 @@ static const struct option options[] = {
     {"topics", required_argument, NULL, KEY_TOPICS},
     {"window", required_argument, NULL, KEY_WINDOW},
     {"rate", required_argument, NULL, KEY_RATE},
-    {"size", required_argument, NULL, KEY_SIZE},
+    {"size", required_argument, NULL, 's'},
     {"qos", required_argument, NULL, 'q'},
     {"seconds", required_argument, NULL, KEY_SECONDS},
     {"messages", required_argument, NULL, KEY_MESSAGES},
@@ -83,61 +89,33 @@ static const struct option options[] = {
 /* What the options say before it is known how they go together. */
 struct given {
     struct tf_bench_config config;
-    char host[256];
+    struct tf_bench_url url;
     bool help;
     bool seconds;
     bool window;
     const char *wrong; /* the first mistake */
 };
 
-/* A whole decimal number from `least` to `most`; anything else is remembered as the mistake. */
-static uint64_t number_of(struct given *given, const char *text, uint64_t least, uint64_t most)
-{
-    char *end;
-    errno = 0;
-    unsigned long long value = strtoull(text, &end, 10);
-    if (errno || end == text || *end || text[0] == '-' || value < least || value > most) {
-        if (!given->wrong)
-            given->wrong = text;
-        return least;
-    }
-    return value;
-}
-
-static void take_size(struct given *given, int key, const char *text)
+/* Options with a number; false: it is another one. */
+static bool take_number(struct given *given, int key, const char *text)
 {
     struct tf_bench_config *config = &given->config;
-    switch (key) {
-    case KEY_PUBLISHERS:
-        config->publishers = (uint32_t)number_of(given, text, 1, 1000000);
-        break;
-    case KEY_SUBSCRIBERS:
-        config->subscribers = (uint32_t)number_of(given, text, 1, 1000000);
-        break;
-    case KEY_TOPICS:
-        config->topics = (uint32_t)number_of(given, text, 1, 1000000);
-        break;
-    case KEY_WINDOW:
-        config->window = (uint32_t)number_of(given, text, 1, 1000000);
-        given->window = true;
-        break;
-    case KEY_RATE:
-        config->rate = (uint32_t)number_of(given, text, 1, 100000000);
-        break;
-    case KEY_SIZE:
-        config->size = (uint32_t)number_of(given, text, TF_BENCH_STAMP_SIZE, TF_BENCH_SIZE_MAX);
-        break;
-    case KEY_SECONDS:
-        config->seconds = (uint32_t)number_of(given, text, 0, 1000000);
-        given->seconds = true;
-        break;
-    case KEY_MESSAGES:
-        config->messages = number_of(given, text, 1, UINT32_MAX);
-        break;
-    default:
-        config->idle = (uint32_t)number_of(given, text, 1, 1000000);
-        break;
-    }
+    const struct tf_bench_number rows[] = {
+        {KEY_PUBLISHERS, &config->publishers, 1, 1000000},
+        {KEY_SUBSCRIBERS, &config->subscribers, 1, 1000000},
+        {KEY_TOPICS, &config->topics, 1, 1000000},
+        {KEY_WINDOW, &config->window, 1, 1000000},
+        {KEY_RATE, &config->rate, 1, 100000000},
+        {'s', &config->size, TF_BENCH_STAMP_SIZE, TF_BENCH_SIZE_MAX},
+        {KEY_SECONDS, &config->seconds, 0, 1000000},
+        {KEY_CONNECTIONS, &config->idle, 1, 1000000},
+        {KEY_WARM_UP, &config->warm_up_ms, 0, 1000000},
+        {KEY_STALL, &config->stall_s, 1, 1000000},
+        {KEY_SERVER_PID, &config->server_pid, 1, INT32_MAX},
+    };
+    given->window |= key == KEY_WINDOW;
+    given->seconds |= key == KEY_SECONDS;
+    return tf_bench_take_number(rows, sizeof rows / sizeof rows[0], key, text, &given->wrong);
 }
 
 static void take(struct given *given, int key, const char *text)
@@ -145,24 +123,16 @@ static void take(struct given *given, int key, const char *text)
     struct tf_bench_config *config = &given->config;
     switch (key) {
     case 'q':
-        config->qos = (uint8_t)number_of(given, text, 0, 2);
+        config->qos = (uint8_t)tf_bench_number(text, 0, 2, &given->wrong);
         break;
     case 'o':
-        config->json = strcmp(text, "json") == 0;
-        if (!config->json && strcmp(text, "text") != 0)
-            given->wrong = text;
+        config->json = tf_bench_take_output(text, &given->wrong);
         break;
-    case KEY_WARM_UP:
-        config->warm_up_ms = (uint32_t)number_of(given, text, 0, 1000000);
-        break;
-    case KEY_STALL:
-        config->stall_s = (uint32_t)number_of(given, text, 1, 1000000);
+    case KEY_MESSAGES:
+        config->messages = tf_bench_number(text, 1, UINT32_MAX, &given->wrong);
         break;
     case KEY_VERSION:
-        config->version = (uint8_t)number_of(given, text, 4, 5);
-        break;
-    case KEY_SERVER_PID:
-        config->server_pid = (uint32_t)number_of(given, text, 1, INT32_MAX);
+        config->version = (uint8_t)tf_bench_number(text, 4, 5, &given->wrong);
         break;
     case KEY_BARE:
         config->bare = true;
@@ -174,22 +144,33 @@ static void take(struct given *given, int key, const char *text)
         given->wrong = "an unknown option, or one without its value";
         break;
     default:
-        take_size(given, key, text);
+        if (!take_number(given, key, text))
+            given->wrong = text;
     }
 }
 
-/* mqtt://HOST[:PORT][/...], an IPv6 host in brackets. */
-static bool take_url(struct given *given, const char *text)
+/* The protocol and a URL of it; what is wrong, or NULL. */
+static const char *take_url(struct given *given, char **arguments, int count)
 {
-    struct tf_cli_url url;
-    char why[TF_CLI_URL_WHY];
-    if (tf_cli_url_parse(text, &url, why))
-        return false;
-    snprintf(given->host, sizeof given->host, "%s", url.host);
-    given->config.host = given->host;
-    given->config.port = url.port;
-    tf_cli_url_release(&url);
-    return true;
+    static const struct tf_bench_protocol *const protocols[] = {&tf_bench_mqtt, &tf_bench_amqp};
+    struct tf_bench_config *config = &given->config;
+    if (count != 2)
+        return "a protocol and a URL are needed: trefoil bench mqtt mqtt://localhost";
+    for (size_t i = 0; i < sizeof protocols / sizeof protocols[0]; i++) {
+        if (strcmp(arguments[0], protocols[i]->name) == 0)
+            config->protocol = protocols[i];
+    }
+    if (!config->protocol)
+        return "the protocol must be mqtt, coap or amqp";
+    if (!tf_bench_url_parse(arguments[1], config->protocol->name, config->protocol->port,
+                            &given->url))
+        return "the URL must be PROTOCOL://HOST[:PORT]";
+    config->host = given->url.host;
+    config->port = given->url.port;
+    config->address = given->url.path[0] ? given->url.path : "bench";
+    config->user = given->url.user[0] ? given->url.user : NULL;
+    config->password = given->url.password;
+    return NULL;
 }
 
 /* Defaults that depend on other options, and what does not go together; NULL if all is well. */
@@ -197,6 +178,8 @@ static const char *complete(struct given *given)
 {
     struct tf_bench_config *config = &given->config;
     uint32_t fewer = TF_MIN(config->publishers, config->subscribers);
+    if (!given->window && config->protocol == &tf_bench_amqp)
+        config->window = 256;
     if (config->topics == 0)
         config->topics = fewer;
     if (config->topics > fewer)
@@ -214,19 +197,15 @@ static const char *complete(struct given *given)
     if (!config->messages && !config->seconds && !config->idle)
         return "--seconds 0 is only for --connections";
     if (config->idle)
-        config->publishers = config->subscribers = config->topics = 0;
+        config->publishers = config->subscribers = 0;
+    if (config->idle) /* MQTT: each subscribes to its own */
+        config->topics = config->protocol == &tf_bench_amqp;
     if ((uint64_t)config->publishers * (config->window ? config->window : 1) > 1u << 28)
         return "more messages under way than fit in memory: a smaller --window";
     if ((uint64_t)config->subscribers * ((config->publishers + 1) / TF_MAX(config->topics, 1u)) >
         1u << 28)
         return "more pairs of publisher and subscriber than fit in memory: more --topics";
     return NULL;
-}
-
-static int misuse(const char *what)
-{
-    fprintf(stderr, "trefoil bench: %s\nTry 'trefoil bench --help'.\n", what);
-    return TF_EXIT_USAGE;
 }
 
 /* Reads the command line into *given; false with the exit code when that was all. */
@@ -241,7 +220,7 @@ static bool parse(struct given *given, int argc, char **argv, int *ret_code)
                                        .stall_s = 5}};
     optind = 0; /* an earlier getopt_long in this process is over */
     opterr = 0;
-    for (int key; (key = getopt_long(argc, argv, "q:o:", options, NULL)) != -1;)
+    for (int key; (key = getopt_long(argc, argv, "q:o:s:", options, NULL)) != -1;)
         take(given, key, optarg);
     if (given->help) {
         fputs(tf_cli_bench_text, stdout);
@@ -254,17 +233,11 @@ static bool parse(struct given *given, int argc, char **argv, int *ret_code)
                 given->wrong);
         return false;
     }
-    const char *wrong = NULL;
-    if (argc - optind != 2)
-        wrong = "a protocol and a URL are needed: trefoil bench mqtt mqtt://localhost";
-    else if (strcmp(argv[optind], "mqtt") != 0)
-        wrong = "the protocol must be mqtt or coap";
-    else if (!take_url(given, argv[optind + 1]))
-        wrong = "the URL must be mqtt://HOST[:PORT]";
-    else
+    const char *wrong = take_url(given, argv + optind, argc - optind);
+    if (!wrong)
         wrong = complete(given);
     if (wrong)
-        misuse(wrong);
+        tf_bench_misuse("bench", wrong);
     return !wrong;
 }
 
@@ -311,10 +284,7 @@ int tf_cli_bench(int argc, char **argv)
     } else if (!err) {
         code = TF_EXIT_DONE;
     } else {
-        fprintf(stderr, "trefoil bench: %s\n", result->why);
-        code = err == TF_IO         ? TF_EXIT_NETWORK
-               : err == TF_PROTOCOL ? TF_EXIT_REFUSED
-                                    : TF_EXIT_INTERNAL;
+        code = tf_bench_failed("bench", err, result->why);
     }
     free(result);
     return code;

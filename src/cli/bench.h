@@ -2,9 +2,9 @@
  * `trefoil bench`: what a run is told, and what it tells.
  *
  * The load generator drives a broker of any make over loopback or a network, on one core, from one
- * epoll loop. It has a client of its own over the MQTT codec instead of the client machine, because
- * here only speed and the accounts matter: reads and writes are coalesced, frames are made once and
- * patched, and nothing survives a connection.
+ * epoll loop. For MQTT it has a client of its own over the codec instead of the client machine,
+ * because here only speed and the accounts matter: reads and writes are coalesced, frames are made
+ * once and patched, and nothing survives a connection. AMQP's machine is as quick, and is used.
  */
 #ifndef TF_CLI_BENCH_H
 #define TF_CLI_BENCH_H
@@ -19,11 +19,17 @@
 /* What a message carries of its own: publisher, number and time of sending. */
 enum { TF_BENCH_STAMP_SIZE = 16, TF_BENCH_SIZE_MAX = 16 * 1024 * 1024 };
 
+struct tf_bench_protocol; /* bench_client.h */
+
 struct tf_bench_config {
+    const struct tf_bench_protocol *protocol;
     const char *host; /* numeric or a name */
     uint16_t port;
-    uint8_t version; /* enum tf_mqtt_version, 4 or 5 */
-    uint8_t qos;
+    const char *address;  /* AMQP: what the addresses begin with */
+    const char *user;     /* AMQP: with a password, for PLAIN; NULL: ANONYMOUS */
+    const char *password; /* AMQP */
+    uint8_t version;      /* enum tf_mqtt_version, 4 or 5 */
+    uint8_t qos;          /* AMQP: 0 settled, 1 unsettled, 2 and the receiver settles second */
     bool bare;            /* the peer is tests/bench/forwarder.c and not a broker */
     bool json;            /* how to report */
     uint32_t publishers;  /* 0 with `idle` */

@@ -3,14 +3,12 @@
  */
 #include "cli/bench_coap.h"
 
-#include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include "broker/url.h"
+#include "cli/bench_options.h"
 #include "cli/cli.h"
 
 #include <trefoil/coap.h>
@@ -77,49 +75,26 @@ static const struct option options[] = {
 /* What the options say. */
 struct given {
     struct tf_bench_coap_config config;
-    char host[256];
-    char path[256];
+    struct tf_bench_url url;
     bool help;
     const char *wrong; /* the first mistake */
 };
-
-/* A whole decimal number from `least` to `most`; anything else is remembered as the mistake. */
-static uint32_t number_of(struct given *given, const char *text, uint32_t least, uint32_t most)
-{
-    char *end;
-    errno = 0;
-    unsigned long long value = strtoull(text, &end, 10);
-    if (errno || end == text || *end || text[0] == '-' || value < least || value > most) {
-        given->wrong = given->wrong ? given->wrong : text;
-        return least;
-    }
-    return (uint32_t)value;
-}
 
 /* Options with a number; false: it is another one. */
 static bool take_number(struct given *given, int key, const char *text)
 {
     struct tf_bench_coap_config *config = &given->config;
-    const struct {
-        int key;
-        uint32_t *number;
-        uint32_t least, most;
-    } rows[] = {{KEY_SOCKETS, &config->sockets, 1, 1000000},
-                {KEY_WINDOW, &config->window, 1, TF_BENCH_COAP_WINDOW_MAX},
-                {KEY_STRANGERS, &config->strangers, 0, 0xFFFFF},
-                {KEY_OBSERVERS, &config->observers, 1, 1000000},
-                {KEY_SIZE, &config->size, 4, 400},
-                {KEY_SECONDS, &config->seconds, 1, 1000000},
-                {KEY_WARM_UP, &config->warm_up_ms, 0, 1000000},
-                {KEY_STALL, &config->stall_ms, 1, 1000000},
-                {KEY_SERVER_PID, &config->server_pid, 1, INT32_MAX}};
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        if (rows[i].key == key) {
-            *rows[i].number = number_of(given, text, rows[i].least, rows[i].most);
-            return true;
-        }
-    }
-    return false;
+    const struct tf_bench_number rows[] = {
+        {KEY_SOCKETS, &config->sockets, 1, 1000000},
+        {KEY_WINDOW, &config->window, 1, TF_BENCH_COAP_WINDOW_MAX},
+        {KEY_STRANGERS, &config->strangers, 0, 0xFFFFF},
+        {KEY_OBSERVERS, &config->observers, 1, 1000000},
+        {KEY_SIZE, &config->size, 4, 400},
+        {KEY_SECONDS, &config->seconds, 1, 1000000},
+        {KEY_WARM_UP, &config->warm_up_ms, 0, 1000000},
+        {KEY_STALL, &config->stall_ms, 1, 1000000},
+        {KEY_SERVER_PID, &config->server_pid, 1, INT32_MAX}};
+    return tf_bench_take_number(rows, sizeof rows / sizeof rows[0], key, text, &given->wrong);
 }
 
 static void take(struct given *given, int key, const char *text)
@@ -127,7 +102,7 @@ static void take(struct given *given, int key, const char *text)
     struct tf_bench_coap_config *config = &given->config;
     switch (key) {
     case KEY_REQUESTS:
-        config->requests = number_of(given, text, 1, UINT32_MAX);
+        config->requests = tf_bench_number(text, 1, UINT32_MAX, &given->wrong);
         break;
     case KEY_BARE:
         config->bare = true;
@@ -142,9 +117,7 @@ static void take(struct given *given, int key, const char *text)
         given->help = true;
         break;
     case 'o':
-        config->json = strcmp(text, "json") == 0;
-        if (!config->json && strcmp(text, "text") != 0)
-            given->wrong = text;
+        config->json = tf_bench_take_output(text, &given->wrong);
         break;
     case '?':
         given->wrong = "an unknown option, or one without its value";
@@ -158,19 +131,11 @@ static void take(struct given *given, int key, const char *text)
 /* coap://HOST[:PORT]/PATH, an IPv6 host in brackets. */
 static bool take_url(struct given *given, const char *text)
 {
-    struct tf_url_parts parts;
-    if (tf_url_split(text, &parts) || !tf_bytes_equal(parts.scheme, tf_bytes_str("coap")) ||
-        parts.host.length == 0 || parts.host.length >= sizeof given->host ||
-        parts.rest.length >= sizeof given->path ||
-        tf_url_port(&parts, TF_COAP_PORT, &given->config.port))
+    if (!tf_bench_url_parse(text, "coap", TF_COAP_PORT, &given->url))
         return false;
-    memcpy(given->host, parts.host.data, parts.host.length);
-    const char *path = (const char *)parts.rest.data;
-    snprintf(given->path, sizeof given->path, "%s", *path == '/' ? path + 1 : path);
-    if (!given->path[0])
-        snprintf(given->path, sizeof given->path, "bench");
-    given->config.host = given->host;
-    given->config.path = given->path;
+    given->config.host = given->url.host;
+    given->config.port = given->url.port;
+    given->config.path = given->url.path[0] ? given->url.path : "bench";
     return true;
 }
 
@@ -223,12 +188,6 @@ static void report_text(const struct tf_bench_coap_config *config,
     printf("generator   %.0f %% of a core\n", result->own_load * 100);
 }
 
-static int misuse(const char *what)
-{
-    fprintf(stderr, "trefoil bench coap: %s\nTry 'trefoil bench coap --help'.\n", what);
-    return TF_EXIT_USAGE;
-}
-
 /* Reads the command line. -1: go on; else the exit code. */
 static int parse(struct given *given, int argc, char **argv)
 {
@@ -248,14 +207,15 @@ static int parse(struct given *given, int argc, char **argv)
         return TF_EXIT_USAGE;
     }
     if (argc - optind != 1 || !take_url(given, argv[optind]))
-        return misuse("one URL is needed: trefoil bench coap coap://localhost/bench");
+        return tf_bench_misuse("bench coap",
+                               "one URL is needed: trefoil bench coap coap://localhost/bench");
     seconds = given->config.seconds > 0;
     if (seconds && given->config.requests)
-        return misuse("--seconds and --requests exclude each other");
+        return tf_bench_misuse("bench coap", "--seconds and --requests exclude each other");
     if (!seconds && !given->config.requests && !given->config.observers)
         given->config.seconds = 5;
     if (given->config.bare && given->config.observers)
-        return misuse("the bare echo has nothing to observe");
+        return tf_bench_misuse("bench coap", "the bare echo has nothing to observe");
     return -1;
 }
 
@@ -272,10 +232,7 @@ int tf_cli_bench_coap(int argc, char **argv)
     }
     enum tf_err err = tf_bench_coap_run(&given.config, result);
     if (err) {
-        fprintf(stderr, "trefoil bench coap: %s\n", result->why);
-        code = err == TF_IO         ? TF_EXIT_NETWORK
-               : err == TF_PROTOCOL ? TF_EXIT_REFUSED
-                                    : TF_EXIT_INTERNAL;
+        code = tf_bench_failed("bench coap", err, result->why);
     } else {
         if (given.config.json)
             report_json(&given.config, result);

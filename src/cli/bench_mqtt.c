@@ -13,33 +13,7 @@
 
 #include <trefoil/mqtt_packet.h>
 
-enum { SUBSCRIBE_ID = 1, NAME_MAX = 64, ID_COUNT = 65535, FIRST_BUFFER = 512 };
-
-uint8_t *tf_bench_buffer_reserve(struct tf_bench_buffer *buffer, size_t length)
-{
-    if (buffer->end + length > buffer->size && buffer->start > 0) {
-        memmove(buffer->data, buffer->data + buffer->start, buffer->end - buffer->start);
-        buffer->end -= buffer->start;
-        buffer->start = 0;
-    }
-    if (buffer->end + length > buffer->size) {
-        size_t size = buffer->size ? buffer->size : FIRST_BUFFER;
-        while (size < buffer->end + length)
-            size *= 2;
-        uint8_t *data = realloc(buffer->data, size);
-        if (!data)
-            return NULL;
-        buffer->data = data;
-        buffer->size = size;
-    }
-    return buffer->data + buffer->end;
-}
-
-void tf_bench_client_release(struct tf_bench_client *client)
-{
-    free(client->out.data);
-    free(client->frame);
-}
+enum { SUBSCRIBE_ID = 1, NAME_MAX = 64, ID_COUNT = 65535 };
 
 static enum tf_err fail(struct tf_bench_world *world, const char *what, unsigned reason)
 {
@@ -48,17 +22,12 @@ static enum tf_err fail(struct tf_bench_world *world, const char *what, unsigned
     return TF_PROTOCOL;
 }
 
-static uint32_t topic_of(const struct tf_bench_world *world, const struct tf_bench_client *client)
-{
-    return client->role == TF_BENCH_IDLE ? client->index : client->index % world->ledger.topics;
-}
-
 /* One topic for each number; idle clients have their own. */
 static struct tf_bytes topic_name(const struct tf_bench_world *world,
                                   const struct tf_bench_client *client, char *name)
 {
     int length = snprintf(name, NAME_MAX, "bench/%04x/%u", (unsigned)world->run & 0xFFFF,
-                          (unsigned)topic_of(world, client));
+                          (unsigned)tf_bench_topic(world, client));
     return tf_bytes_of(name, (size_t)length);
 }
 
@@ -89,32 +58,19 @@ static enum tf_err make_frame(struct tf_bench_world *world, struct tf_bench_clie
     return client->frame ? TF_OK : TF_NO_MEMORY;
 }
 
-static enum tf_err greet_bare(struct tf_bench_world *world, struct tf_bench_client *client)
-{
-    char *line = (char *)tf_bench_buffer_reserve(&client->out, NAME_MAX);
-    if (!line)
-        return TF_NO_MEMORY;
-    unsigned topic = topic_of(world, client);
-    /* At QoS 1 it answers each frame with this PUBACK. */
-    const char *reply = world->config->qos ? " 40020001" : "";
-    int length = client->role == TF_BENCH_PUBLISHER ? snprintf(line, NAME_MAX, "pub %u %zu%s\n",
-                                                               topic, client->frame_length, reply)
-                                                    : snprintf(line, NAME_MAX, "sub %u\n", topic);
-    client->out.end += (size_t)length;
-    return TF_OK;
-}
-
-enum tf_err tf_bench_mqtt_greet(struct tf_bench_world *world, struct tf_bench_client *client)
+enum tf_err tf_bench_mqtt_greet(struct tf_bench_world *world, struct tf_bench_client *client,
+                                tf_time now)
 {
     static const char letters[] = {'p', 's', 'i'};
+    (void)now;
     client->in_flight_max = ID_COUNT / 2;
     if (client->role == TF_BENCH_PUBLISHER) {
         enum tf_err err = make_frame(world, client);
         if (err)
             return err;
     }
-    if (world->config->bare)
-        return greet_bare(world, client);
+    if (world->config->bare) /* at QoS 1 it answers each frame with this PUBACK */
+        return tf_bench_bare_greet(world, client, world->config->qos ? "40020001" : "");
     char name[NAME_MAX];
     int length = snprintf(name, sizeof name, "bench-%04x-%c%u", (unsigned)world->run & 0xFFFF,
                           letters[client->role], (unsigned)client->index);
@@ -205,20 +161,10 @@ static enum tf_err on_suback(struct tf_bench_world *world, struct tf_bench_clien
     return TF_OK;
 }
 
-static uint64_t get_number(const uint8_t *at, unsigned bytes)
+static void put_id(uint8_t *at, uint16_t packet_id)
 {
-    uint64_t value = 0;
-    while (bytes--)
-        value = value << 8 | *at++;
-    return value;
-}
-
-static void put_number(uint8_t *at, uint64_t value, unsigned bytes)
-{
-    while (bytes--) {
-        at[bytes] = (uint8_t)value;
-        value >>= 8;
-    }
+    at[0] = (uint8_t)(packet_id >> 8);
+    at[1] = (uint8_t)packet_id;
 }
 
 static enum tf_err on_publish(struct tf_bench_world *world, struct tf_bench_client *client,
@@ -228,21 +174,7 @@ static enum tf_err on_publish(struct tf_bench_world *world, struct tf_bench_clie
     uint8_t reason;
     if (tf_mqtt_publish_read(frame, world->config->version, &packet, &reason))
         return fail(world, "bad PUBLISH", reason);
-    if (client->role != TF_BENCH_SUBSCRIBER || packet.payload.length != world->config->size) {
-        world->ledger.aliens++;
-    } else {
-        const uint8_t *stamp = packet.payload.data;
-        uint32_t publisher = (uint32_t)get_number(stamp, 4);
-        uint32_t number = (uint32_t)get_number(stamp + 4, 4);
-        enum tf_bench_arrival arrival =
-            tf_bench_ledger_arrive(&world->ledger, client->index, publisher, number);
-        if (arrival == TF_BENCH_NEW || arrival == TF_BENCH_LATE) {
-            tf_time sent = get_number(stamp + 8, 8);
-            if (world->latency_us)
-                tf_bench_histogram_add(world->latency_us, now > sent ? now - sent : 0);
-            world->arrived(world->context, publisher);
-        }
-    }
+    tf_bench_arrived(world, client, packet.payload, now);
     if (packet.qos == 0)
         return TF_OK;
     return send_ack(world, client, packet.qos == 1 ? TF_MQTT_PUBACK : TF_MQTT_PUBREC,
@@ -295,28 +227,13 @@ static enum tf_err on_frame(struct tf_bench_world *world, struct tf_bench_client
     }
 }
 
-/* The bare forwarder's answer to the greeting; *ret_used is 0 while it is not all there. */
-static enum tf_err welcome(struct tf_bench_world *world, struct tf_bench_client *client,
-                           struct tf_bytes in, size_t *ret_used)
-{
-    static const char text[] = "ok\n";
-    size_t length = sizeof text - 1;
-    if (memcmp(in.data, text, TF_MIN(in.length, length)) != 0)
-        return fail(world, "not the bare forwarder", TF_MQTT_PROTOCOL_ERROR);
-    if (in.length >= length) {
-        client->state = TF_BENCH_READY;
-        *ret_used = length;
-    }
-    return TF_OK;
-}
-
 enum tf_err tf_bench_mqtt_input(struct tf_bench_world *world, struct tf_bench_client *client,
                                 struct tf_bytes in, size_t *ret_used, tf_time now)
 {
     enum tf_err err;
     size_t used = 0;
     if (world->config->bare && client->state == TF_BENCH_GREETING) {
-        err = welcome(world, client, in, &used);
+        err = tf_bench_bare_welcome(world, client, in, &used);
         if (err)
             return err;
         if (used == 0) {
@@ -371,13 +288,21 @@ enum tf_err tf_bench_mqtt_publish(struct tf_bench_world *world, struct tf_bench_
         return TF_NO_MEMORY;
     memcpy(room, client->frame, client->frame_length);
     uint32_t number = tf_bench_ledger_send(&world->ledger, client->index);
-    put_number(room + client->stamp_offset, client->index, 4);
-    put_number(room + client->stamp_offset + 4, number, 4);
-    put_number(room + client->stamp_offset + 8, sent, 8);
+    tf_bench_stamp_write(room + client->stamp_offset, client->index, number, sent);
     if (client->id_offset) {
-        put_number(room + client->id_offset, number % ID_COUNT + 1, 2);
+        put_id(room + client->id_offset, (uint16_t)(number % ID_COUNT + 1));
         client->unacked++;
     }
     client->out.end += client->frame_length;
     return TF_OK;
 }
+
+const struct tf_bench_protocol tf_bench_mqtt = {
+    .name = "mqtt",
+    .port = 1883,
+    .greet = tf_bench_mqtt_greet,
+    .input = tf_bench_mqtt_input,
+    .leave = tf_bench_mqtt_leave,
+    .open = tf_bench_mqtt_open,
+    .publish = tf_bench_mqtt_publish,
+};

@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "cli/bench.h"
+#include "cli/bench_client.h"
 
 static uint64_t lost(const struct tf_bench_result *result)
 {
@@ -25,11 +26,12 @@ static double server_us_each(const struct tf_bench_result *result)
 static void report_json(const struct tf_bench_config *config, const struct tf_bench_result *result)
 {
     const struct tf_bench_histogram *latency = &result->latency_us;
-    printf("{\"publishers\":%" PRIu32 ",\"subscribers\":%" PRIu32 ",\"topics\":%" PRIu32
-           ",\"window\":%" PRIu32 ",\"rate\":%" PRIu32 ",\"size\":%" PRIu32
+    printf("{\"protocol\":\"%s\",\"publishers\":%" PRIu32 ",\"subscribers\":%" PRIu32
+           ",\"topics\":%" PRIu32 ",\"window\":%" PRIu32 ",\"rate\":%" PRIu32 ",\"size\":%" PRIu32
            ",\"qos\":%u,\"version\":%u,\"bare\":%s,",
-           config->publishers, config->subscribers, config->topics, config->window, config->rate,
-           config->size, config->qos, config->version, config->bare ? "true" : "false");
+           config->protocol->name, config->publishers, config->subscribers, config->topics,
+           config->window, config->rate, config->size, config->qos, config->version,
+           config->bare ? "true" : "false");
     printf("\"sent\":%" PRIu64 ",\"expected\":%" PRIu64 ",\"arrived\":%" PRIu64 ",\"lost\":%" PRIu64
            ",\"duplicates\":%" PRIu64 ",\"out_of_order\":%" PRIu64 ",\"foreign\":%" PRIu64
            ",\"refused\":%" PRIu64 ",\"stalled\":%s,\"behind\":%s,",
@@ -50,8 +52,9 @@ static void report_json(const struct tf_bench_config *config, const struct tf_be
 static void report_text(const struct tf_bench_config *config, const struct tf_bench_result *result)
 {
     const struct tf_bench_histogram *latency = &result->latency_us;
-    printf("%" PRIu32 " to %" PRIu32 " over %" PRIu32 " topics, QoS %u, %" PRIu32 " bytes, ",
-           config->publishers, config->subscribers, config->topics, config->qos, config->size);
+    printf("%s, %" PRIu32 " to %" PRIu32 " over %" PRIu32 " topics, QoS %u, %" PRIu32 " bytes, ",
+           config->protocol->name, config->publishers, config->subscribers, config->topics,
+           config->qos, config->size);
     if (config->rate)
         printf("%" PRIu32 " a second\n", config->rate);
     else

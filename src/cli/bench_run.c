@@ -18,8 +18,8 @@
 
 #include "base/util.h"
 #include "cli/bench.h"
+#include "cli/bench_client.h"
 #include "cli/bench_cpu.h"
-#include "cli/bench_mqtt.h"
 #include "port/clock.h"
 #include "port/loop.h"
 #include "port/process.h"
@@ -58,6 +58,7 @@ struct mark {
 
 struct engine {
     const struct tf_bench_config *config;
+    const struct tf_bench_protocol *protocol;
     struct tf_bench_world world;
     struct tf_bench_result *result;
     struct tf_loop *loop;
@@ -75,6 +76,7 @@ struct engine {
     tf_time now;
     tf_time phase_end;
     tf_time progress; /* the last sign of life */
+    tf_time ticked;   /* the last time that the clients were told the time */
     struct mark begin;
     uint64_t sent_at_begin;
     tf_time schedule;   /* open loop: when message 0 was due */
@@ -180,7 +182,7 @@ static enum tf_err conn_connected(struct engine *engine, struct conn *conn)
     }
     conn->connected = true;
     tf_loop_change(engine->loop, &conn->source, TF_LOOP_READ);
-    err = tf_bench_mqtt_greet(&engine->world, &conn->client);
+    err = engine->protocol->greet(&engine->world, &conn->client, engine->now);
     if (err)
         return no_memory(engine);
     touch(engine, conn);
@@ -225,8 +227,8 @@ static enum tf_err conn_read(struct engine *engine, struct conn *conn)
     engine->progress = engine->now;
     bool was_ready = conn->client.state == TF_BENCH_READY;
     size_t used = 0;
-    err = tf_bench_mqtt_input(&engine->world, &conn->client,
-                              tf_bytes_of(engine->buffer, before + got), &used, engine->now);
+    err = engine->protocol->input(&engine->world, &conn->client,
+                                  tf_bytes_of(engine->buffer, before + got), &used, engine->now);
     if (err == TF_NO_MEMORY)
         return no_memory(engine);
     if (err)
@@ -234,7 +236,8 @@ static enum tf_err conn_read(struct engine *engine, struct conn *conn)
     if (!was_ready && conn->client.state == TF_BENCH_READY)
         engine->ready++;
     /* Acknowledgements may have opened a publisher, and any input may have made output. */
-    if (conn->client.role == TF_BENCH_PUBLISHER || conn->client.out.start < conn->client.out.end)
+    if (conn->client.role == TF_BENCH_PUBLISHER || engine->protocol->flush ||
+        conn->client.out.start < conn->client.out.end)
         touch(engine, conn);
     return conn_keep_rest(engine, conn, engine->buffer + used, before + got - used);
 }
@@ -242,6 +245,11 @@ static enum tf_err conn_read(struct engine *engine, struct conn *conn)
 static enum tf_err conn_write(struct engine *engine, struct conn *conn)
 {
     struct tf_bench_buffer *out = &conn->client.out;
+    if (conn->connected && engine->protocol->flush) {
+        enum tf_err err = engine->protocol->flush(&engine->world, &conn->client, engine->now);
+        if (err)
+            return err == TF_NO_MEMORY ? no_memory(engine) : err;
+    }
     size_t length = out->end - out->start;
     if (length) {
         struct tf_bytes span = tf_bytes_of(out->data + out->start, length);
@@ -271,18 +279,28 @@ static bool may_publish(const struct engine *engine)
            engine->world.ledger.sent - engine->sent_at_begin < engine->config->messages;
 }
 
+static bool is_open(const struct engine *engine, const struct conn *conn)
+{
+    return conn->client.state == TF_BENCH_READY &&
+           engine->protocol->open(&engine->world, &conn->client);
+}
+
+static enum tf_err publish(struct engine *engine, struct conn *conn, tf_time sent)
+{
+    enum tf_err err = engine->protocol->publish(&engine->world, &conn->client, sent);
+    return err == TF_NO_MEMORY ? no_memory(engine) : err;
+}
+
 /* Closed loop: fills the window of one publisher. */
 static enum tf_err fill_window(struct engine *engine, struct conn *conn)
 {
-    if (!engine->config->window || !may_publish(engine) ||
-        !tf_bench_mqtt_open(&engine->world, &conn->client))
+    if (!engine->config->window || !may_publish(engine) || !is_open(engine, conn))
         return TF_OK;
     tf_time sent = tf_clock_now();
-    while (tf_bench_mqtt_open(&engine->world, &conn->client) && may_publish(engine)) {
-        if (tf_bench_mqtt_publish(&engine->world, &conn->client, sent))
-            return no_memory(engine);
-    }
-    return TF_OK;
+    enum tf_err err = TF_OK;
+    while (!err && is_open(engine, conn) && may_publish(engine))
+        err = publish(engine, conn, sent);
+    return err == TF_AGAIN ? TF_OK : err;
 }
 
 /* Open loop: when the next message is due. The publishers take turns. */
@@ -299,13 +317,16 @@ static enum tf_err publish_due(struct engine *engine)
     for (tf_time due; (due = next_due(engine)) <= engine->now; engine->scheduled++) {
         struct conn *conn = &engine->conns[engine->scheduled % engine->config->publishers];
         size_t unsent = conn->client.out.end - conn->client.out.start;
-        if (unsent > UNSENT_MAX || !tf_bench_mqtt_open(&engine->world, &conn->client)) {
+        enum tf_err err = TF_AGAIN;
+        if (unsent <= UNSENT_MAX && is_open(engine, conn))
+            err = publish(engine, conn, due);
+        touch(engine, conn);
+        if (err == TF_AGAIN) {
             engine->result->behind = true;
             return TF_OK;
         }
-        if (tf_bench_mqtt_publish(&engine->world, &conn->client, due))
-            return no_memory(engine);
-        touch(engine, conn);
+        if (err)
+            return err;
     }
     return TF_OK;
 }
@@ -324,9 +345,26 @@ static enum tf_err on_event(struct engine *engine, const struct tf_loop_event *e
     return TF_OK;
 }
 
+/* Once a second, where a protocol wants to know that time passes. */
+static void tick_all(struct engine *engine)
+{
+    engine->ticked = engine->now;
+    for (uint32_t i = 0; i < engine->started; i++) {
+        if (!engine->conns[i].connected)
+            continue;
+        engine->protocol->tick(&engine->conns[i].client, engine->now);
+        touch(engine, &engine->conns[i]);
+    }
+}
+
 static enum tf_err turn(struct engine *engine, tf_time deadline)
 {
     tf_time due = next_due(engine);
+    if (engine->protocol->tick) {
+        if (engine->now - engine->ticked >= TF_SECOND)
+            tick_all(engine);
+        deadline = TF_MIN(deadline, engine->ticked + TF_SECOND);
+    }
     if (engine->touched)
         deadline = engine->now;
     if (due != TF_TIME_NEVER) {
@@ -480,7 +518,7 @@ static enum tf_err engine_init(struct engine *engine)
 {
     const struct tf_bench_config *config = engine->config;
     engine->phase = CONNECTING;
-    engine->now = engine->progress = tf_clock_now();
+    engine->now = engine->progress = engine->ticked = tf_clock_now();
     engine->world.config = config;
     engine->world.run = (uint32_t)(tf_clock_wall() / 1000);
     engine->world.context = engine;
@@ -518,7 +556,7 @@ static enum tf_err engine_init(struct engine *engine)
 static void leave(struct engine *engine)
 {
     for (uint32_t i = 0; i < engine->conn_count; i++) {
-        tf_bench_mqtt_leave(&engine->world, &engine->conns[i].client);
+        engine->protocol->leave(&engine->world, &engine->conns[i].client);
         if (conn_write(engine, &engine->conns[i]))
             return;
     }
@@ -529,6 +567,8 @@ static void engine_release(struct engine *engine)
     for (uint32_t i = 0; engine->conns && i < engine->conn_count; i++) {
         struct conn *conn = &engine->conns[i];
         conn_close(engine, conn);
+        if (engine->protocol->release)
+            engine->protocol->release(&conn->client);
         tf_bench_client_release(&conn->client);
         free(conn->rest);
     }
@@ -542,7 +582,7 @@ enum tf_err tf_bench_run(const struct tf_bench_config *config,
                          void (*ready)(const struct tf_bench_config *config),
                          struct tf_bench_result *ret)
 {
-    struct engine engine = {.config = config, .result = ret};
+    struct engine engine = {.config = config, .protocol = config->protocol, .result = ret};
     *ret = (struct tf_bench_result){.server_us = -1};
     enum tf_err err = engine_init(&engine);
     if (!err)

@@ -39,8 +39,7 @@ void tf_cli_body_hex(struct tf_bytes bytes, bool high, FILE *out)
 
 /* ---- JSON ---- */
 
-/* RFC 4648 4 */
-static json_t *base64_of(struct tf_bytes bytes)
+json_t *tf_cli_body_base64(struct tf_bytes bytes)
 {
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     char *text = malloc(bytes.length / 3 * 4 + 5);
@@ -66,7 +65,7 @@ static json_t *base64_of(struct tf_bytes bytes)
 json_t *tf_cli_body_text(struct tf_bytes bytes)
 {
     if (!tf_utf8_valid(bytes)) {
-        return base64_of(bytes);
+        return tf_cli_body_base64(bytes);
     }
     return json_stringn(bytes.length ? (const char *)bytes.data : "", bytes.length);
 }

@@ -26,6 +26,9 @@ void tf_cli_body_hex(struct tf_bytes bytes, bool high, FILE *out);
 /* True if a media type is JSON: application/json, or one that ends in +json. */
 bool tf_cli_body_says_json(struct tf_bytes media_type);
 
+/* A JSON string in base64 (RFC 4648 4). NULL: no memory. */
+json_t *tf_cli_body_base64(struct tf_bytes bytes);
+
 /* A JSON string: the text if it is UTF-8, else base64. NULL: no memory. */
 json_t *tf_cli_body_text(struct tf_bytes bytes);
 

@@ -38,7 +38,10 @@ int tf_cli_get(int argc, char **argv);
 /* `trefoil coap`: all that a CoAP client can do. */
 int tf_cli_coap(int argc, char **argv);
 
-/* `trefoil queues`, `sessions`, `connections`: what a running broker has of them. */
+/* `trefoil queues`: the queues of a running broker, and what can be done with one. */
+int tf_cli_queues(int argc, char **argv);
+
+/* `trefoil sessions`, `connections`: what a running broker has of them. */
 int tf_cli_list(int argc, char **argv);
 
 #endif

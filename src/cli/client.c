@@ -10,12 +10,10 @@
 
 #include "base/util.h"
 #include "cli/cli.h"
-#include "port/clock.h"
+#include "cli/dial.h"
 #include "port/entropy.h"
-#include "port/socket.h"
 
 enum {
-    ADDRESS_MAX = 8,
     READ_SIZE = 64 * 1024,
     OUTPUT_SIZE = 64 * 1024,
     OUTPUT_MAX = 8 * 1024 * 1024,
@@ -23,26 +21,20 @@ enum {
     IN_FLIGHT = 1000,
     ALIAS_COUNT = 64,
     ALIAS_BYTES = 64 * 1024,
-    PROPERTIES_MAX = 16,
-    PEER_TEXT = TF_URL_HOST_MAX + 16
+    PROPERTIES_MAX = 16
 };
 
-#define CONNECT_TIMEOUT (30 * TF_SECOND) /* until CONNACK */
-#define ADDRESS_TIMEOUT (5 * TF_SECOND)  /* of an address, if there is another one */
 #define PING_TIMEOUT_MS 30000
 
 enum state { CONNECTING, GREETING, UP, LEAVING, ENDED };
 
 struct tf_cli_client {
     struct tf_cli_client_config config;
-    struct tf_loop_source source;
-    struct tf_list_node node;
+    struct tf_cli_peer run_peer; /* the run's */
     struct tf_mqtt_session session;
     struct tf_mqtt_client *machine; /* lies in `memory` */
     struct tf_mqtt_client_config machine_config;
-    struct tf_socket_address addresses[ADDRESS_MAX];
-    size_t address, address_count;
-    tf_time connect_end, address_end;
+    struct tf_cli_dial dial;
     uint8_t *in;
     size_t in_length, in_size;
     size_t in_need; /* bytes that the machine wants before it goes on */
@@ -50,7 +42,6 @@ struct tf_cli_client {
     size_t out_size;
     void *memory;
     void *parts[TF_MQTT_PART_ALIASES + 1];
-    int fd; /* -1: none */
     enum state state;
     bool heard; /* something came from this broker */
     bool said_goodbye;
@@ -59,7 +50,6 @@ struct tf_cli_client {
     uint8_t properties[PROPERTIES_MAX];
     uint8_t will_properties[PROPERTIES_MAX];
     char id[64];
-    char peer[PEER_TEXT];
 };
 
 /* ---- what others ask ---- */
@@ -71,7 +61,7 @@ void *tf_cli_client_ctx(const struct tf_cli_client *client)
 
 const char *tf_cli_client_peer(const struct tf_cli_client *client)
 {
-    return client->peer;
+    return client->dial.text;
 }
 
 const char *tf_cli_client_id(const struct tf_cli_client *client)
@@ -85,19 +75,9 @@ unsigned tf_cli_client_version(const struct tf_cli_client *client)
     return client->version;
 }
 
-struct tf_cli_client *tf_cli_client_of_source(struct tf_loop_source *source)
+static struct tf_cli_client *client_of(struct tf_cli_peer *peer)
 {
-    return tf_container_of(source, struct tf_cli_client, source);
-}
-
-struct tf_cli_client *tf_cli_client_of_node(struct tf_list_node *node)
-{
-    return tf_container_of(node, struct tf_cli_client, node);
-}
-
-bool tf_cli_client_ended(const struct tf_cli_client *client)
-{
-    return client->state == ENDED;
+    return tf_container_of(peer, struct tf_cli_client, run_peer);
 }
 
 bool tf_cli_client_written(const struct tf_cli_client *client)
@@ -125,20 +105,11 @@ const char *tf_cli_reason(uint8_t reason, struct tf_bytes properties, char *ret_
 static void debug(const struct tf_cli_client *client, const char *what, const char *more)
 {
     if (client->config.options->debug) {
-        tf_cli_say(client->config.run->command, "%s: %s%s", client->peer, what, more);
+        tf_cli_say(client->config.run->command, "%s: %s%s", client->dial.text, what, more);
     }
 }
 
 /* ---- the end ---- */
-
-static void close_socket(struct tf_cli_client *client)
-{
-    if (client->fd >= 0) {
-        tf_loop_remove(client->config.run->loop, &client->source);
-        tf_socket_close(client->fd);
-        client->fd = -1;
-    }
-}
 
 /* The bodies that were lent come back as events, for the command to free. */
 static void give_back(struct tf_cli_client *client)
@@ -155,11 +126,11 @@ static void give_back(struct tf_cli_client *client)
     }
 }
 
-void tf_cli_client_abort(struct tf_cli_client *client)
+static void close_now(struct tf_cli_client *client)
 {
     if (client->state != ENDED) {
         give_back(client);
-        close_socket(client);
+        tf_cli_dial_close(&client->dial);
         client->state = ENDED;
         client->config.run->touched = true;
     }
@@ -169,7 +140,7 @@ void tf_cli_client_abort(struct tf_cli_client *client)
 static void fail(struct tf_cli_client *client, int code)
 {
     tf_cli_run_finish(client->config.run, code);
-    tf_cli_client_abort(client);
+    close_now(client);
 }
 
 static void fail_memory(struct tf_cli_client *client)
@@ -182,10 +153,10 @@ static void fail_memory(struct tf_cli_client *client)
 static void lost(struct tf_cli_client *client, int number)
 {
     if (client->state == LEAVING) {
-        tf_cli_client_abort(client);
+        close_now(client);
         return;
     }
-    tf_cli_say(client->config.run->command, "the connection to %s was lost: %s", client->peer,
+    tf_cli_say(client->config.run->command, "the connection to %s was lost: %s", client->dial.text,
                number ? strerror(number) : "the peer has closed it");
     fail(client, TF_EXIT_NETWORK);
 }
@@ -353,63 +324,28 @@ enum tf_err tf_cli_client_subscribe(struct tf_cli_client *client, uint64_t handl
 
 /* ---- connecting ---- */
 
-/* Tries the addresses from the present one on; none is left: says so, with what the last one said.
- */
-static void try_address(struct tf_cli_client *client, int number)
+/* Goes on with what has become of the dial; false: it has ended. */
+static bool dialed(struct tf_cli_client *client, enum tf_cli_dial_state state)
 {
-    struct tf_cli_run *run = client->config.run;
-    close_socket(client);
-    for (; client->address < client->address_count; client->address++) {
-        const struct tf_socket_address *address = &client->addresses[client->address];
-        char text[TF_SOCKET_TEXT];
-        tf_socket_text(address, text);
-        debug(client, "connecting to ", text);
-        if (!tf_socket_connect(address, &client->fd)) {
-            if (tf_loop_add(run->loop, &client->source, client->fd, TF_LOOP_WRITE)) {
-                tf_socket_close(client->fd);
-                client->fd = -1;
-                fail_memory(client);
-                return;
-            }
-            bool last = client->address + 1 == client->address_count;
-            client->address_end = last ? TF_TIME_NEVER : tf_time_add(run->now, ADDRESS_TIMEOUT);
-            client->state = CONNECTING;
-            return;
-        }
-        client->fd = -1;
-        number = errno;
+    client->state = CONNECTING;
+    if (state == TF_CLI_DIAL_FAILED) {
+        fail(client, client->dial.code);
     }
-    tf_cli_say(run->command, "cannot connect to %s: %s%s", client->peer, strerror(number),
-               number == ECONNREFUSED ? ". Is a broker running there? `trefoil serve` starts one"
-                                      : "");
-    fail(client, TF_EXIT_NETWORK);
+    return state == TF_CLI_DIALED;
 }
 
 static void start(struct tf_cli_client *client)
 {
-    const struct tf_cli_url *url = client->config.url;
-    client->connect_end = client->config.options->timeout_us
-                              ? TF_TIME_NEVER /* the run's holds */
-                              : tf_time_add(client->config.run->now, CONNECT_TIMEOUT);
-    enum tf_err err = tf_socket_resolve(url->host, url->port, false, client->addresses, ADDRESS_MAX,
-                                        &client->address_count);
-    if (err) {
-        const char *why = err == TF_NOT_FOUND ? "there is no such host"
-                          : err == TF_AGAIN   ? "the name server does not answer; try again"
-                                              : "the name cannot be looked up";
-        tf_cli_say(client->config.run->command, "cannot connect to %s: %s", client->peer, why);
-        fail(client, TF_EXIT_NETWORK);
-        return;
-    }
-    client->config.run->now = tf_clock_now(); /* the resolver may have taken its time */
-    try_address(client, 0);
+    bool timed = !client->config.options->timeout_us; /* else the run's holds */
+    (void)dialed(client, tf_cli_dial_start(&client->dial, client->config.url, timed));
 }
 
 static void greet(struct tf_cli_client *client)
 {
     enum tf_err err = start_machine(client);
     if (err) {
-        tf_cli_say(client->config.run->command, "%s: CONNECT cannot be written: %s", client->peer,
+        tf_cli_say(client->config.run->command, "%s: CONNECT cannot be written: %s",
+                   client->dial.text,
                    err == TF_NO_MEMORY ? "no memory" : "the options do not go together");
         fail(client, err == TF_NO_MEMORY ? TF_EXIT_INTERNAL : TF_EXIT_USAGE);
         return;
@@ -427,7 +363,7 @@ static bool fall_back(struct tf_cli_client *client)
     }
     if (client->config.needs_5 || options->expiry_given || options->will_delay_s) {
         tf_cli_say(client->config.run->command, "%s does not speak MQTT 5.0, which %s needs",
-                   client->peer,
+                   client->dial.text,
                    client->config.needs_5  ? client->config.needs_5
                    : options->expiry_given ? "--session-expiry"
                                            : "--will-delay");
@@ -437,24 +373,8 @@ static bool fall_back(struct tf_cli_client *client)
     debug(client, "no MQTT 5.0 there, once more with 3.1.1", "");
     client->version = TF_MQTT_3_1_1;
     give_back(client);
-    try_address(client, ECONNRESET);
+    (void)dialed(client, tf_cli_dial_again(&client->dial, ECONNRESET));
     return true;
-}
-
-static void on_connected(struct tf_cli_client *client)
-{
-    enum tf_err err = tf_socket_connected(client->fd);
-    if (err == TF_AGAIN) {
-        return;
-    }
-    if (err) {
-        int number = errno;
-        client->address++;
-        try_address(client, number);
-        return;
-    }
-    tf_loop_change(client->config.run->loop, &client->source, TF_LOOP_READ);
-    greet(client);
 }
 
 /* ---- events ---- */
@@ -468,7 +388,7 @@ static void on_refused(struct tf_cli_client *client, const struct tf_mqtt_client
     if (event->reason == TF_MQTT_UNSUPPORTED_VERSION && fall_back(client)) {
         return;
     }
-    tf_cli_say(client->config.run->command, "%s refused the connection: %s%s", client->peer,
+    tf_cli_say(client->config.run->command, "%s refused the connection: %s%s", client->dial.text,
                tf_cli_reason(event->reason, event->connack.properties, why, sizeof(why)),
                auth ? ". --user and --password say who you are" : "");
     fail(client, auth ? TF_EXIT_AUTH : TF_EXIT_REFUSED);
@@ -481,7 +401,7 @@ static void on_disconnect(struct tf_cli_client *client, const struct tf_mqtt_cli
     bool away = event->reason < 0x80 || event->reason == TF_MQTT_SERVER_SHUTTING_DOWN ||
                 event->reason == TF_MQTT_USE_ANOTHER_SERVER ||
                 event->reason == TF_MQTT_SERVER_MOVED;
-    tf_cli_say(client->config.run->command, "%s ended the connection: %s", client->peer,
+    tf_cli_say(client->config.run->command, "%s ended the connection: %s", client->dial.text,
                tf_cli_reason(event->reason, event->properties, why, sizeof(why)));
     fail(client, away                                      ? TF_EXIT_NETWORK
                  : event->reason == TF_MQTT_NOT_AUTHORIZED ? TF_EXIT_AUTH
@@ -542,9 +462,9 @@ static void on_closing(struct tf_cli_client *client)
         return;
     }
     if (reason == TF_MQTT_KEEP_ALIVE_TIMEOUT) {
-        tf_cli_say(client->config.run->command, "%s does not answer any more", client->peer);
+        tf_cli_say(client->config.run->command, "%s does not answer any more", client->dial.text);
     } else {
-        tf_cli_say(client->config.run->command, "%s broke the protocol: %s", client->peer,
+        tf_cli_say(client->config.run->command, "%s broke the protocol: %s", client->dial.text,
                    tf_cli_reason(reason, tf_bytes_of(NULL, 0), why, sizeof(why)));
     }
     client->said_goodbye = true;
@@ -569,7 +489,7 @@ static void feed(struct tf_cli_client *client)
         client->in_need = err == TF_MORE ? need : 0;
         take_events(client);
     }
-    if (client->fd < 0 || client->state < GREETING) {
+    if (client->dial.fd < 0 || client->state < GREETING) {
         return; /* it is another connection by now */
     }
     memmove(client->in, client->in + at, client->in_length - at);
@@ -599,8 +519,8 @@ static void read_some(struct tf_cli_client *client)
 {
     size_t got = 0;
     if (client->state == LEAVING) {
-        if (tf_socket_drain(client->fd) == TF_CLOSED) {
-            tf_cli_client_abort(client);
+        if (tf_socket_drain(client->dial.fd) == TF_CLOSED) {
+            close_now(client);
         }
         return;
     }
@@ -608,7 +528,7 @@ static void read_some(struct tf_cli_client *client)
         fail_memory(client);
         return;
     }
-    enum tf_err err = tf_socket_read(client->fd, client->in + client->in_length,
+    enum tf_err err = tf_socket_read(client->dial.fd, client->in + client->in_length,
                                      client->in_size - client->in_length, &got);
     if (err == TF_AGAIN) {
         return;
@@ -626,20 +546,24 @@ static void read_some(struct tf_cli_client *client)
     feed(client);
 }
 
-void tf_cli_client_io(struct tf_cli_client *client, unsigned ready)
+static void on_io(struct tf_cli_peer *peer, unsigned ready)
 {
+    struct tf_cli_client *client = client_of(peer);
     if (client->state == CONNECTING) {
-        on_connected(client);
+        if (dialed(client, tf_cli_dial_ready(&client->dial))) {
+            greet(client);
+        }
     } else if (client->state != ENDED && (ready & (TF_LOOP_READ | TF_LOOP_HANGUP))) {
         read_some(client);
     }
 }
 
-void tf_cli_client_turn(struct tf_cli_client *client)
+static void on_turn(struct tf_cli_peer *peer)
 {
+    struct tf_cli_client *client = client_of(peer);
     if (client->state == GREETING || client->state == UP) {
         take_events(client);
-        if (client->in_length && client->fd >= 0) {
+        if (client->in_length && client->dial.fd >= 0) {
             feed(client);
         }
     }
@@ -657,7 +581,7 @@ static void leave(struct tf_cli_client *client)
         return;
     }
     if (client->state != UP) {
-        tf_cli_client_abort(client);
+        close_now(client);
         return;
     }
     debug(client, "disconnecting", "");
@@ -666,8 +590,9 @@ static void leave(struct tf_cli_client *client)
     client->state = LEAVING;
 }
 
-void tf_cli_client_flush(struct tf_cli_client *client)
+static void on_flush(struct tf_cli_peer *peer)
 {
+    struct tf_cli_client *client = client_of(peer);
     struct tf_bytes spans[TF_SOCKET_SPANS];
     unsigned interest = TF_LOOP_READ;
     leave(client);
@@ -676,7 +601,7 @@ void tf_cli_client_flush(struct tf_cli_client *client)
         if (count == 0) {
             break;
         }
-        enum tf_err err = tf_socket_writev(client->fd, spans, count, &sent);
+        enum tf_err err = tf_socket_writev(client->dial.fd, spans, count, &sent);
         if (err == TF_AGAIN) {
             interest |= TF_LOOP_WRITE;
             break;
@@ -691,23 +616,24 @@ void tf_cli_client_flush(struct tf_cli_client *client)
         client->config.run->touched = true;
     }
     if (client->state == LEAVING && !client->finished && interest == TF_LOOP_READ) {
-        tf_socket_finish(client->fd);
+        tf_socket_finish(client->dial.fd);
         client->finished = true;
     }
-    if (client->fd >= 0 && client->state != CONNECTING) {
-        tf_loop_change(client->config.run->loop, &client->source, interest);
+    if (client->dial.fd >= 0 && client->state != CONNECTING) {
+        tf_loop_change(client->config.run->loop, &client->run_peer.source, interest);
     }
 }
 
 /* ---- time ---- */
 
-tf_time tf_cli_client_deadline(const struct tf_cli_client *client)
+static tf_time deadline_of(const struct tf_cli_peer *peer)
 {
+    const struct tf_cli_client *client = client_of((struct tf_cli_peer *)peer);
     switch (client->state) {
     case CONNECTING:
-        return TF_MIN(client->connect_end, client->address_end);
+        return TF_MIN(client->dial.end, client->dial.address_end);
     case GREETING:
-        return client->connect_end;
+        return client->dial.end;
     case UP:
         return tf_mqtt_client_deadline(client->machine);
     default:
@@ -715,17 +641,17 @@ tf_time tf_cli_client_deadline(const struct tf_cli_client *client)
     }
 }
 
-void tf_cli_client_tick(struct tf_cli_client *client)
+static void on_tick(struct tf_cli_peer *peer)
 {
+    struct tf_cli_client *client = client_of(peer);
     tf_time now = client->config.run->now;
-    if (client->state <= GREETING && now >= client->connect_end) {
+    if (client->state <= GREETING && now >= client->dial.end) {
         tf_cli_say(client->config.run->command, "%s does not answer: no %s after %u s",
-                   client->peer, client->state == CONNECTING ? "connection" : "CONNACK",
-                   (unsigned)(CONNECT_TIMEOUT / TF_SECOND));
+                   client->dial.text, client->state == CONNECTING ? "connection" : "CONNACK",
+                   (unsigned)(TF_CLI_DIAL_TIMEOUT / TF_SECOND));
         fail(client, TF_EXIT_TIMEOUT);
-    } else if (client->state == CONNECTING && now >= client->address_end) {
-        client->address++;
-        try_address(client, ETIMEDOUT);
+    } else if (client->state == CONNECTING) {
+        (void)dialed(client, tf_cli_dial_tick(&client->dial));
     } else if (client->state == UP && now >= tf_mqtt_client_deadline(client->machine)) {
         tf_mqtt_client_tick(client->machine, now);
         on_closing(client);
@@ -734,24 +660,41 @@ void tf_cli_client_tick(struct tf_cli_client *client)
 
 /* ---- from birth to death ---- */
 
+static bool has_ended(const struct tf_cli_peer *peer)
+{
+    return client_of((struct tf_cli_peer *)peer)->state == ENDED;
+}
+
+static void on_abort(struct tf_cli_peer *peer)
+{
+    close_now(client_of(peer));
+}
+
+static const struct tf_cli_peer_ops peer_ops = {.io = on_io,
+                                                .tick = on_tick,
+                                                .turn = on_turn,
+                                                .flush = on_flush,
+                                                .abort = on_abort,
+                                                .deadline = deadline_of,
+                                                .ended = has_ended};
+
 enum tf_err tf_cli_client_new(struct tf_cli_client **ret_client,
                               const struct tf_cli_client_config *config)
 {
     uint32_t number;
-    bool brackets = strchr(config->url->host, ':') != NULL;
     struct tf_cli_client *client = calloc(1, sizeof(*client));
     if (!client) {
         return TF_NO_MEMORY;
     }
     client->config = *config;
-    client->fd = -1;
+    client->run_peer.ops = &peer_ops;
     client->version = config->options->version;
     tf_entropy_fill(&number, sizeof(number));
     snprintf(client->id, sizeof(client->id), "trefoil-%s-%08lx", config->run->command,
              (unsigned long)number);
-    snprintf(client->peer, sizeof(client->peer), "%s%s%s:%u", brackets ? "[" : "",
-             config->url->host, brackets ? "]" : "", config->url->port);
-    tf_list_push_back(&config->run->clients, &client->node);
+    tf_cli_dial_init(&client->dial, config->run, &client->run_peer.source, config->url,
+                     config->options->debug);
+    tf_list_push_back(&config->run->peers, &client->run_peer.node);
     *ret_client = client;
     start(client);
     return TF_OK;
@@ -762,8 +705,8 @@ void tf_cli_client_free(struct tf_cli_client *client)
     if (!client) {
         return;
     }
-    tf_cli_client_abort(client);
-    tf_list_unlink(&client->node);
+    close_now(client);
+    tf_list_unlink(&client->run_peer.node);
     free_machine(client);
     free(client->in);
     free(client);

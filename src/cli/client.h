@@ -2,9 +2,9 @@
  * One connection of a command to a broker: name resolution, addresses in turn, the client machine,
  * its memory, and what is said when something goes wrong.
  *
- *   CONNECTING --a socket is there--> GREETING --CONNACK--> UP --the run finishes--> LEAVING -->
- * ENDED |  ^__next address, or 3.1.1__|                      |
- *       +---------------- refused, lost, timed out ----------+-----------------> LEAVING or ENDED
+ *   CONNECTING --a socket--> GREETING --CONNACK--> UP --the run finishes--> LEAVING --> ENDED
+ *       |  ^__next address, or 3.1.1__|            |
+ *       +---------------- refused, lost, timed out-+------------------------> LEAVING or ENDED
  *
  * A connection that fails ends the run with the exit code that says why. It must not know what the
  * messages are for.
@@ -82,34 +82,5 @@ TF_MUST_USE enum tf_err tf_cli_client_subscribe(struct tf_cli_client *client, ui
  * Returns ret_text.
  */
 const char *tf_cli_reason(uint8_t reason, struct tf_bytes properties, char *ret_text, size_t size);
-
-/* ---- for cli/run.c ---- */
-
-/* The connection whose source this is. */
-struct tf_cli_client *tf_cli_client_of_source(struct tf_loop_source *source);
-
-/* The connection whose place in the run's list this is. */
-struct tf_cli_client *tf_cli_client_of_node(struct tf_list_node *node);
-
-/* Its descriptor is ready. */
-void tf_cli_client_io(struct tf_cli_client *client, unsigned ready);
-
-/* Looks at the time. */
-void tf_cli_client_tick(struct tf_cli_client *client);
-
-/* Lets the command publish, and goes on with events that waited for it. */
-void tf_cli_client_turn(struct tf_cli_client *client);
-
-/* Writes what there is; says goodbye if the run is finishing. */
-void tf_cli_client_flush(struct tf_cli_client *client);
-
-/* When it wants to be called again; TF_TIME_NEVER. */
-tf_time tf_cli_client_deadline(const struct tf_cli_client *client);
-
-/* True when nothing more will happen. */
-bool tf_cli_client_ended(const struct tf_cli_client *client);
-
-/* Closes at once, without goodbye. */
-void tf_cli_client_abort(struct tf_cli_client *client);
 
 #endif

@@ -370,7 +370,7 @@ static int take_urls(struct coap *coap, int count, char **urls)
     coap->targets = calloc((size_t)count, sizeof(*coap->targets));
     coap->calls = calloc((size_t)count, sizeof(*coap->calls));
     if (!coap->targets || !coap->calls) {
-        tf_cli_coap_run_say(&coap->run, "no memory");
+        tf_cli_run_say(&coap->run.base, "no memory");
         return TF_EXIT_INTERNAL;
     }
     for (int i = 0; i < count; i++) {
@@ -422,8 +422,8 @@ static void begin(struct coap *coap, size_t i)
 {
     make_call(coap, i);
     if (tf_cli_coap_run_call(&coap->run, &coap->calls[i])) {
-        tf_cli_coap_run_say(&coap->run, "%s: no memory", coap->targets[i].text);
-        tf_cli_coap_run_finish(&coap->run, TF_EXIT_INTERNAL);
+        tf_cli_run_say(&coap->run.base, "%s: no memory", coap->targets[i].text);
+        tf_cli_run_finish(&coap->run.base, TF_EXIT_INTERNAL);
     }
 }
 
@@ -431,8 +431,8 @@ static void begin(struct coap *coap, size_t i)
 static void next_round(struct coap *coap)
 {
     if (coap->run.hold && tf_cli_coap_run_open(&coap->run) == 0 &&
-        coap->run.timer_at == TF_TIME_NEVER) {
-        tf_cli_coap_run_timer(&coap->run, tf_time_add(coap->run.now, PING_INTERVAL));
+        coap->run.base.timer_at == TF_TIME_NEVER) {
+        tf_cli_run_timer(&coap->run.base, tf_time_add(coap->run.base.now, PING_INTERVAL));
     }
 }
 
@@ -469,21 +469,21 @@ static void on_answer(void *ctx, struct tf_cli_coap_call *call,
         tell_summary(answer);
     }
     if (tf_cli_coap_answer_print(&coap->style, call->target, answer, stdout)) {
-        tf_cli_coap_run_say(&coap->run, "no memory");
-        tf_cli_coap_run_finish(&coap->run, TF_EXIT_INTERNAL);
+        tf_cli_run_say(&coap->run.base, "no memory");
+        tf_cli_run_finish(&coap->run.base, TF_EXIT_INTERNAL);
         return;
     }
     coap->printed++;
     if (refused) {
         tf_cli_coap_answer_refusal("coap", call->target, answer);
-        tf_cli_coap_run_code(&coap->run, TF_EXIT_REFUSED);
+        tf_cli_run_code(&coap->run.base, TF_EXIT_REFUSED);
     }
     if (observing && coap->printed == coap->wanted) {
-        tf_cli_coap_run_finish(&coap->run, TF_EXIT_DONE);
+        tf_cli_run_finish(&coap->run.base, TF_EXIT_DONE);
     } else if (observing && !refused && answer->last) {
-        tf_cli_coap_run_say(&coap->run, "%s: the server does not let it be observed",
-                            call->target->text);
-        tf_cli_coap_run_code(&coap->run, TF_EXIT_REFUSED);
+        tf_cli_run_say(&coap->run.base, "%s: the server does not let it be observed",
+                       call->target->text);
+        tf_cli_run_code(&coap->run.base, TF_EXIT_REFUSED);
     }
 }
 
@@ -524,14 +524,14 @@ static int run(struct coap *coap)
     coap->run.transmission = coap->transmission;
     coap->run.nstart = coap->nstart;
     coap->run.trace = coap->verbose;
-    coap->run.timeout_us = coap->timeout_us;
+    coap->run.base.timeout_us = coap->timeout_us;
     if (tf_cli_coap_run_init(&coap->run)) {
-        tf_cli_coap_run_say(&coap->run, "the system has no event loop to give: %s",
-                            strerror(errno));
+        tf_cli_run_say(&coap->run.base, "the system has no event loop to give: %s",
+                       strerror(errno));
         return TF_EXIT_INTERNAL;
     }
     on_timer(coap);
-    int code = tf_cli_coap_run_loop(&coap->run);
+    int code = tf_cli_run_loop(&coap->run.base);
     tf_cli_coap_run_release(&coap->run);
     return code;
 }
@@ -544,7 +544,7 @@ int tf_cli_coap(int argc, char **argv)
         fputs("trefoil coap: no memory\n", stderr);
         return TF_EXIT_INTERNAL;
     }
-    coap->run.command = "coap";
+    coap->run.base.command = "coap";
     int code = tf_cli_manual_parse(MANUAL, argc, argv, take, coap, &first);
     if (code < 0) {
         code = take_verb(coap, argc - first, argv + first);

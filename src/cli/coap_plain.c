@@ -97,23 +97,24 @@ static void on_answer(void *ctx, struct tf_cli_coap_call *call,
     struct tf_cli_coap_run *run = &reader->run;
     bool first = call->answered == 1;
     if (tf_coap_class(answer->code) >= 4) {
-        tf_cli_coap_answer_refusal(run->command, call->target, answer);
-        tf_cli_coap_run_code(run, TF_EXIT_REFUSED);
+        tf_cli_coap_answer_refusal(run->base.command, call->target, answer);
+        tf_cli_run_code(&run->base, TF_EXIT_REFUSED);
         return;
     }
     if (!reader->new_only || !first) {
         if (tf_cli_coap_message_print(reader->style, call, answer, first, stdout)) {
-            tf_cli_coap_run_say(run, "no memory");
-            tf_cli_coap_run_finish(run, TF_EXIT_INTERNAL);
+            tf_cli_run_say(&run->base, "no memory");
+            tf_cli_run_finish(&run->base, TF_EXIT_INTERNAL);
             return;
         }
         reader->printed++;
     }
     if (reader->observe && reader->printed == reader->wanted) {
-        tf_cli_coap_run_finish(run, TF_EXIT_DONE);
+        tf_cli_run_finish(&run->base, TF_EXIT_DONE);
     } else if (reader->observe && answer->last) {
-        tf_cli_coap_run_say(run, "%s: the server does not let it be observed", call->target->text);
-        tf_cli_coap_run_code(run, TF_EXIT_REFUSED);
+        tf_cli_run_say(&run->base, "%s: the server does not let it be observed",
+                       call->target->text);
+        tf_cli_run_code(&run->base, TF_EXIT_REFUSED);
     }
 }
 
@@ -134,10 +135,10 @@ static int run_reader(struct reader *reader)
     struct tf_cli_coap_run *run = &reader->run;
     const struct tf_cli_coap_plain *plain = reader->plain;
     run->task = (struct tf_cli_coap_task){.answer = on_answer, .ctx = reader};
-    run->timeout_us = plain->timeout_us;
+    run->base.timeout_us = plain->timeout_us;
     run->trace = plain->trace;
     if (tf_cli_coap_run_init(run)) {
-        tf_cli_coap_run_say(run, "the system has no event loop to give: %s", strerror(errno));
+        tf_cli_run_say(&run->base, "the system has no event loop to give: %s", strerror(errno));
         return TF_EXIT_INTERNAL;
     }
     for (size_t i = 0; i < reader->count; i++) {
@@ -149,11 +150,11 @@ static int run_reader(struct reader *reader)
                                                   .observe = reader->observe,
                                                   .timeout_ms = timed ? NON_TIMEOUT_MS : 0}};
         if (tf_cli_coap_run_call(run, &reader->calls[i])) {
-            tf_cli_coap_run_say(run, "%s: no memory", reader->targets[i].text);
-            tf_cli_coap_run_finish(run, TF_EXIT_INTERNAL);
+            tf_cli_run_say(&run->base, "%s: no memory", reader->targets[i].text);
+            tf_cli_run_finish(&run->base, TF_EXIT_INTERNAL);
         }
     }
-    int code = tf_cli_coap_run_loop(run);
+    int code = tf_cli_run_loop(&run->base);
     tf_cli_coap_run_release(run);
     return code;
 }
@@ -161,13 +162,13 @@ static int run_reader(struct reader *reader)
 static int read_urls(struct reader *reader, int count, char **urls)
 {
     int code = TF_EXIT_INTERNAL;
-    reader->run.command = reader->plain->manual->name;
+    reader->run.base.command = reader->plain->manual->name;
     reader->targets = calloc((size_t)count, sizeof(*reader->targets));
     reader->calls = calloc((size_t)count, sizeof(*reader->calls));
     if (reader->targets && reader->calls) {
         code = take_urls(reader, count, urls);
     } else {
-        tf_cli_coap_run_say(&reader->run, "no memory");
+        tf_cli_run_say(&reader->run.base, "no memory");
     }
     if (code < 0) {
         code = run_reader(reader);

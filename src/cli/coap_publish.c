@@ -14,11 +14,8 @@
 #include "cli/cli.h"
 #include "cli/coap_answer.h"
 #include "cli/coap_plain.h"
-#include "port/input.h"
+#include "cli/lines.h"
 
-#define STDIN 0
-#define READ_SIZE ((size_t)64 * 1024)
-#define LINE_MAX_BYTES ((size_t)64 * 1024 * 1024)
 #define OPEN_MAX 16u
 #define NON_TIMEOUT_MS 10000u
 #define REFUSALS_SHOWN 10
@@ -28,13 +25,12 @@ struct publisher {
     struct tf_cli_coap_run run;
     struct tf_cli_coap_options options;
     struct tf_cli_coap_target target;
-    uint8_t *memory; /* the body, or input that is not yet split into lines */
+    struct tf_cli_lines lines;
+    uint8_t *memory; /* what the one body lies in */
     struct tf_bytes body;
-    size_t length, size; /* of the input */
-    uint64_t left;       /* how often the one body is still to be sent */
+    uint64_t left; /* how often it is still to be sent */
     tf_time next_at;
     uint64_t sent, refused;
-    bool input_over;
 };
 
 /* One message that is under way. */
@@ -49,8 +45,8 @@ static bool send(struct publisher *publisher, struct tf_bytes body, bool copy)
     const struct tf_cli_coap_publish *publish = publisher->publish;
     struct message *message = calloc(1, sizeof(*message) + (copy ? body.length : 0));
     if (!message) {
-        tf_cli_coap_run_say(&publisher->run, "no memory");
-        tf_cli_coap_run_finish(&publisher->run, TF_EXIT_INTERNAL);
+        tf_cli_run_say(&publisher->run.base, "no memory");
+        tf_cli_run_finish(&publisher->run.base, TF_EXIT_INTERNAL);
         return false;
     }
     if (copy && body.length) {
@@ -75,42 +71,32 @@ static bool send(struct publisher *publisher, struct tf_bytes body, bool copy)
 
 static bool has_room(const struct publisher *publisher)
 {
-    return publisher->run.state == TF_CLI_COAP_RUNNING &&
+    return publisher->run.base.state == TF_CLI_RUNNING &&
            tf_cli_coap_run_open(&publisher->run) < OPEN_MAX;
 }
 
 /* All lines that are there, as far as there is room. */
 static void send_lines(struct publisher *publisher)
 {
-    size_t start = 0;
+    struct tf_cli_lines *lines = &publisher->lines;
+    struct tf_bytes line;
     bool more = true;
     while (more && has_room(publisher)) {
-        size_t left = publisher->length - start;
-        uint8_t *from = publisher->memory + start;
-        uint8_t *newline = left ? memchr(from, '\n', left) : NULL;
-        more = newline || (publisher->input_over && left);
+        more = tf_cli_lines_next(lines, &line) && send(publisher, line, true);
         if (more) {
-            size_t length = newline ? (size_t)(newline - from) : left;
-            if (!send(publisher, tf_bytes_of(from, length), true)) {
-                break;
-            }
-            start += length + (newline != NULL);
+            tf_cli_lines_take(lines);
         }
     }
-    if (start) {
-        memmove(publisher->memory, publisher->memory + start, publisher->length - start);
-        publisher->length -= start;
-    }
-    tf_cli_coap_run_want_input(&publisher->run, has_room(publisher) && !publisher->input_over);
-    publisher->run.hold = !publisher->input_over || publisher->length > 0;
+    tf_cli_run_want_input(&publisher->run.base, has_room(publisher) && !lines->over);
+    publisher->run.hold = !lines->over || tf_cli_lines_next(lines, &line);
 }
 
 static void send_repeats(struct publisher *publisher)
 {
     const struct tf_cli_coap_publish *publish = publisher->publish;
     while (publisher->left && has_room(publisher)) {
-        if (publisher->next_at > publisher->run.now) {
-            tf_cli_coap_run_timer(&publisher->run, publisher->next_at);
+        if (publisher->next_at > publisher->run.base.now) {
+            tf_cli_run_timer(&publisher->run.base, publisher->next_at);
             break;
         }
         if (!send(publisher, publisher->body, false)) {
@@ -118,7 +104,7 @@ static void send_repeats(struct publisher *publisher)
         }
         publisher->left--;
         if (publish->repeat_delay_us) {
-            publisher->next_at = tf_time_add(publisher->run.now, publish->repeat_delay_us);
+            publisher->next_at = tf_time_add(publisher->run.base.now, publish->repeat_delay_us);
         }
     }
     publisher->run.hold = publisher->left > 0;
@@ -142,26 +128,13 @@ static void on_timer(void *ctx)
 static void on_input(void *ctx)
 {
     struct publisher *publisher = ctx;
-    size_t got = 0;
-    if (publisher->size - publisher->length < READ_SIZE) {
-        size_t size = TF_MAX(2 * publisher->size, 2 * READ_SIZE);
-        uint8_t *memory = size <= 2 * LINE_MAX_BYTES ? realloc(publisher->memory, size) : NULL;
-        if (!memory) {
-            tf_cli_coap_run_say(&publisher->run, "standard input has a line that is too long");
-            tf_cli_coap_run_finish(&publisher->run, TF_EXIT_INTERNAL);
-            return;
-        }
-        publisher->memory = memory;
-        publisher->size = size;
-    }
-    enum tf_err err = tf_input_read(STDIN, publisher->memory + publisher->length, READ_SIZE, &got);
-    publisher->length += got;
-    if (err == TF_CLOSED) {
-        publisher->input_over = true;
-        publisher->run.touched = true;
+    struct tf_cli_run *run = &publisher->run.base;
+    enum tf_err err = tf_cli_lines_read(&publisher->lines);
+    run->touched = true;
+    if (err == TF_IO) {
+        tf_cli_run_fail(run, TF_EXIT_INTERNAL, "cannot read standard input: %s", strerror(errno));
     } else if (err && err != TF_AGAIN) {
-        tf_cli_coap_run_say(&publisher->run, "cannot read standard input: %s", strerror(errno));
-        tf_cli_coap_run_finish(&publisher->run, TF_EXIT_INTERNAL);
+        tf_cli_run_fail(run, TF_EXIT_INTERNAL, "standard input has a line that is too long");
     }
 }
 
@@ -174,7 +147,7 @@ static void on_answer(void *ctx, struct tf_cli_coap_call *call,
         if (publisher->refused <= REFUSALS_SHOWN) {
             tf_cli_coap_answer_refusal("pub", call->target, answer);
         }
-        tf_cli_coap_run_code(&publisher->run, TF_EXIT_REFUSED);
+        tf_cli_run_code(&publisher->run.base, TF_EXIT_REFUSED);
     }
 }
 
@@ -182,7 +155,7 @@ static void on_failed(void *ctx, struct tf_cli_coap_call *call)
 {
     struct publisher *publisher = ctx;
     (void)call;
-    tf_cli_coap_run_finish(&publisher->run, TF_EXIT_DONE); /* its code is remembered */
+    tf_cli_run_finish(&publisher->run.base, TF_EXIT_DONE); /* its code is remembered */
 }
 
 /* ---- the command ---- */
@@ -207,7 +180,6 @@ static int prepare(struct publisher *publisher, const char *url)
     if (publish->lines) {
         return -1;
     }
-    publisher->input_over = true;
     return tf_cli_coap_source_read(&publish->source, manual, &publisher->memory, &publisher->body);
 }
 
@@ -220,18 +192,17 @@ static int run_publisher(struct publisher *publisher)
                                           .input = on_input,
                                           .turn = on_turn,
                                           .ctx = publisher};
-    run->timeout_us = publisher->publish->plain.timeout_us;
+    run->base.timeout_us = publisher->publish->plain.timeout_us;
     run->trace = publisher->publish->plain.trace;
     run->hold = true;
     if (tf_cli_coap_run_init(run)) {
-        tf_cli_coap_run_say(run, "the system has no event loop to give: %s", strerror(errno));
+        tf_cli_run_say(&run->base, "the system has no event loop to give: %s", strerror(errno));
         return TF_EXIT_INTERNAL;
     }
-    int code = tf_cli_coap_run_loop(run);
+    int code = tf_cli_run_loop(&run->base);
     if (publisher->refused > REFUSALS_SHOWN) {
-        tf_cli_coap_run_say(run, "%llu of %llu messages were refused",
-                            (unsigned long long)publisher->refused,
-                            (unsigned long long)publisher->sent);
+        tf_cli_run_say(&run->base, "%llu of %llu messages were refused",
+                       (unsigned long long)publisher->refused, (unsigned long long)publisher->sent);
     }
     tf_cli_coap_run_release(run);
     return code;
@@ -245,12 +216,13 @@ int tf_cli_coap_publish(const struct tf_cli_coap_publish *publish, const char *u
         return TF_EXIT_INTERNAL;
     }
     publisher->publish = publish;
-    publisher->run.command = "pub";
+    publisher->run.base.command = "pub";
     int code = prepare(publisher, url);
     if (code < 0) {
         code = run_publisher(publisher);
     }
     tf_cli_coap_target_release(&publisher->target);
+    tf_cli_lines_release(&publisher->lines);
     free(publisher->memory);
     free(publisher);
     return code;

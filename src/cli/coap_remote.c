@@ -26,13 +26,12 @@
 #define TEXT_MAX (TF_URL_HOST_MAX + 16)
 
 struct tf_cli_coap_remote {
-    struct tf_list_node node;
+    struct tf_cli_peer peer; /* its source's fd is the socket's while `up` */
     struct tf_cli_coap_run *run;
     const struct tf_cli_coap_target *target; /* the first */
     struct tf_socket_address addresses[ADDRESSES_MAX];
     size_t address_count, address_at;
     struct tf_list calls;
-    struct tf_loop_source source; /* its fd is the socket's while `up` */
     struct tf_datagram_inbox *inbox;
     struct tf_coap_endpoint_config config;
     struct tf_coap_endpoint *endpoint; /* the start of its memory */
@@ -93,7 +92,8 @@ static enum tf_err start_machine(struct tf_cli_coap_remote *remote)
     remote->output = malloc(OUTPUT_SIZE);
     enum tf_err err = TF_NO_MEMORY;
     if (memory && remote->output) {
-        err = tf_coap_endpoint_init(&remote->endpoint, memory, size, &remote->config, run->now);
+        err =
+            tf_coap_endpoint_init(&remote->endpoint, memory, size, &remote->config, run->base.now);
     }
     if (!err) {
         err = tf_coap_endpoint_lend(remote->endpoint, remote->output, OUTPUT_SIZE);
@@ -108,8 +108,8 @@ static enum tf_err start_machine(struct tf_cli_coap_remote *remote)
 static void close_down(struct tf_cli_coap_remote *remote)
 {
     if (remote->up) {
-        tf_loop_remove(remote->run->loop, &remote->source);
-        tf_socket_close(remote->source.fd);
+        tf_loop_remove(remote->run->base.loop, &remote->peer.source);
+        tf_socket_close(remote->peer.source.fd);
     }
     struct tf_list_node *node = tf_list_first(&remote->calls);
     for (; node; node = tf_list_next(&remote->calls, node)) {
@@ -156,7 +156,7 @@ static enum tf_err open_up(struct tf_cli_coap_remote *remote)
     if (err) {
         return err;
     }
-    err = tf_loop_add(remote->run->loop, &remote->source, fd, TF_LOOP_READ);
+    err = tf_loop_add(remote->run->base.loop, &remote->peer.source, fd, TF_LOOP_READ);
     if (err) {
         tf_socket_close(fd);
         return err;
@@ -173,7 +173,7 @@ static enum tf_err open_up(struct tf_cli_coap_remote *remote)
     if (err) {
         close_down(remote);
     } else if (remote->run->trace && !remote->target->uri.literal) {
-        tf_cli_coap_run_say(remote->run, "%s is %s", remote->target->host, remote->text);
+        tf_cli_run_say(&remote->run->base, "%s is %s", remote->target->host, remote->text);
     }
     return err;
 }
@@ -191,7 +191,7 @@ static void advance(struct tf_cli_coap_remote *remote, int number)
     snprintf(why, sizeof(why), "cannot reach %s: %s", remote->text, reason(number));
     while (err && !remote->heard && ++remote->address_at < remote->address_count) {
         if (remote->run->trace) {
-            tf_cli_coap_run_say(remote->run, "%s", why);
+            tf_cli_run_say(&remote->run->base, "%s", why);
         }
         close_down(remote);
         err = open_up(remote);
@@ -240,14 +240,14 @@ static enum tf_err call_on(struct tf_cli_coap_remote *remote, struct tf_cli_coap
     struct tf_coap_request request = call->request;
     enum tf_err err;
     if (call->ping) {
-        err = tf_coap_ping(remote->endpoint, path, call, &call->handle, remote->run->now);
+        err = tf_coap_ping(remote->endpoint, path, call, &call->handle, remote->run->base.now);
     } else {
         request.options = call->target->options;
         request.option_count = call->target->option_count;
         request.body = &call->body;
         request.body_count = call->body.length > 0;
         request.user = call;
-        err = tf_coap_call(remote->endpoint, path, &request, &call->handle, remote->run->now);
+        err = tf_coap_call(remote->endpoint, path, &request, &call->handle, remote->run->base.now);
     }
     call->called = !err;
     return err;
@@ -265,8 +265,9 @@ static enum tf_err call_now(struct tf_cli_coap_remote *remote, struct tf_cli_coa
     }
     call->request.multicast = remote->group && !call->ping;
     call->request.non = call->request.non || remote->group; /* RFC 7252 8.1 */
-    if (!call->request.timeout_ms && remote->run->timeout_us && !call->request.observe) {
-        tf_time span = remote->run->timeout_us / TF_MILLISECOND + SLACK_MS; /* the run ends it */
+    if (!call->request.timeout_ms && remote->run->base.timeout_us && !call->request.observe) {
+        tf_time span =
+            remote->run->base.timeout_us / TF_MILLISECOND + SLACK_MS; /* the run ends it */
         call->request.timeout_ms = (uint32_t)TF_MIN(span, UINT32_MAX);
     } else if (!call->request.timeout_ms && remote->group) {
         call->request.timeout_ms = GROUP_TIMEOUT_MS;
@@ -288,32 +289,6 @@ static enum tf_err call_now(struct tf_cli_coap_remote *remote, struct tf_cli_coa
     return err;
 }
 
-struct tf_cli_coap_remote *tf_cli_coap_remote_get(struct tf_cli_coap_run *run,
-                                                  const struct tf_cli_coap_target *target)
-{
-    struct tf_list_node *node = tf_list_first(&run->remotes);
-    for (; node; node = tf_list_next(&run->remotes, node)) {
-        struct tf_cli_coap_remote *remote = tf_cli_coap_remote_of_node(node);
-        if (tf_cli_coap_target_same_peer(remote->target, target)) {
-            return remote;
-        }
-    }
-    struct tf_cli_coap_remote *remote = calloc(1, sizeof(*remote));
-    struct tf_datagram_inbox *inbox = tf_datagram_inbox_new(PIECES, INBOX_SIZE);
-    if (!remote || !inbox) {
-        free(remote);
-        tf_datagram_inbox_free(inbox);
-        return NULL;
-    }
-    remote->run = run;
-    remote->target = target;
-    remote->inbox = inbox;
-    tf_list_init(&remote->calls);
-    snprintf(remote->text, sizeof(remote->text), "%s", target->host);
-    tf_list_push_back(&run->remotes, &remote->node);
-    return remote;
-}
-
 void tf_cli_coap_remote_free(struct tf_cli_coap_remote *remote)
 {
     struct tf_list_node *node;
@@ -326,18 +301,13 @@ void tf_cli_coap_remote_free(struct tf_cli_coap_remote *remote)
         }
     }
     tf_datagram_inbox_free(remote->inbox);
-    tf_list_remove(&remote->node);
+    tf_list_remove(&remote->peer.node);
     free(remote);
 }
 
-struct tf_cli_coap_remote *tf_cli_coap_remote_of_node(struct tf_list_node *node)
+struct tf_cli_coap_remote *tf_cli_coap_remote_of(struct tf_cli_peer *peer)
 {
-    return tf_container_of(node, struct tf_cli_coap_remote, node);
-}
-
-struct tf_cli_coap_remote *tf_cli_coap_remote_of_source(struct tf_loop_source *source)
-{
-    return tf_container_of(source, struct tf_cli_coap_remote, source);
+    return tf_container_of(peer, struct tf_cli_coap_remote, peer);
 }
 
 /* Sockets are opened in the turn that follows, when all calls are known. */
@@ -349,7 +319,7 @@ enum tf_err tf_cli_coap_remote_call(struct tf_cli_coap_remote *remote,
     tf_list_init(&call->answers);
     tf_list_push_back(&remote->calls, &call->node);
     call->open = true;
-    remote->run->touched = true;
+    remote->run->base.touched = true;
     if (!remote->up) {
         return TF_OK;
     }
@@ -373,7 +343,7 @@ void tf_cli_coap_remote_fetch(struct tf_cli_coap_remote *remote, struct tf_cli_c
     fetch->request.multicast = fetch->request.non = false;
     fetch->body = call->body;
     fetch->fetched = fetch->heap = fetch->open = true;
-    fetch->begun = remote->run->now;
+    fetch->begun = remote->run->base.now;
     fetch->remote = remote;
     tf_list_init(&fetch->answers);
     tf_list_push_back(&remote->calls, &fetch->node);
@@ -387,7 +357,7 @@ void tf_cli_coap_remote_cancel(struct tf_cli_coap_remote *remote, struct tf_cli_
                                bool tell)
 {
     if (remote->endpoint && call->called && !call->cancelled) {
-        tf_coap_cancel(remote->endpoint, call->handle, tell, remote->run->now);
+        tf_coap_cancel(remote->endpoint, call->handle, tell, remote->run->base.now);
     }
     call->cancelled = true;
 }
@@ -403,7 +373,7 @@ static void on_failed(struct tf_cli_coap_remote *remote, struct tf_cli_coap_call
                       const struct tf_coap_event *event)
 {
     struct tf_cli_coap_run *run = remote->run;
-    tf_time span = run->now - call->begun;
+    tf_time span = run->base.now - call->begun;
     if (event->err == TF_AGAIN && call->request.multicast && call->answered) {
         tf_cli_coap_call_close(
             call); /* RFC 7252 8.2: nobody knows how many answers there will be */
@@ -428,8 +398,9 @@ static void on_failed(struct tf_cli_coap_remote *remote, struct tf_cli_coap_call
 static void on_request(struct tf_cli_coap_remote *remote, const struct tf_coap_event *event)
 {
     const struct tf_coap_response response = {.code = TF_COAP_NOT_FOUND};
-    if (tf_coap_respond(remote->endpoint, event->handle, &response, NULL, NULL, remote->run->now)) {
-        tf_coap_ignore(remote->endpoint, event->handle, remote->run->now);
+    if (tf_coap_respond(remote->endpoint, event->handle, &response, NULL, NULL,
+                        remote->run->base.now)) {
+        tf_coap_ignore(remote->endpoint, event->handle, remote->run->base.now);
     }
 }
 
@@ -441,7 +412,7 @@ static void on_event(struct tf_cli_coap_remote *remote, const struct tf_coap_eve
         on_request(remote, event);
         return;
     }
-    if (!call || run->state != TF_CLI_COAP_RUNNING || call->cancelled || !call->open) {
+    if (!call || run->base.state != TF_CLI_RUNNING || call->cancelled || !call->open) {
         return;
     }
     switch (event->type) {
@@ -453,7 +424,7 @@ static void on_event(struct tf_cli_coap_remote *remote, const struct tf_coap_eve
         break;
     case TF_COAP_EVENT_PONG:
         tf_cli_coap_call_close(call);
-        run->touched = true;
+        run->base.touched = true;
         if (run->task.pong) {
             run->task.pong(run->task.ctx, call, event->round_trip_us);
         }
@@ -481,7 +452,7 @@ static void trace(struct tf_cli_coap_remote *remote, bool outgoing,
     if (!remote->run->trace) {
         return;
     }
-    if (remote->group || remote->node.prev != remote->node.next) { /* there are several */
+    if (remote->group || remote->peer.node.prev != remote->peer.node.next) { /* there are several */
         if (datagram->path && (remote->group || !outgoing)) {
             tf_datagram_peer(datagram->path, &address);
             tf_socket_text(&address, peer);
@@ -490,7 +461,7 @@ static void trace(struct tf_cli_coap_remote *remote, bool outgoing,
         }
     }
     tf_cli_coap_trace_line(&remote->trace, outgoing, datagram->bytes, peer[0] ? peer : NULL,
-                           remote->run->now, tf_clock_wall(), stderr);
+                           remote->run->base.now, tf_clock_wall(), stderr);
 }
 
 /* Looks how far a body has got. */
@@ -499,7 +470,7 @@ static void follow(struct tf_cli_coap_remote *remote, const struct tf_datagram *
     struct tf_coap_message message;
     struct tf_bytes value;
     struct tf_coap_block block;
-    if (remote->run->progress && tf_coap_decode(&message, out->bytes) == TF_OK &&
+    if (remote->run->follow && tf_coap_decode(&message, out->bytes) == TF_OK &&
         tf_coap_option_find(message.options, TF_COAP_BLOCK1, &value) &&
         tf_coap_block_read(value, &block)) {
         remote->sent = (block.number + UINT64_C(1)) * (16u << block.szx);
@@ -515,13 +486,13 @@ static bool send_output(struct tf_cli_coap_remote *remote)
         for (size_t i = 0; i < count; i++) {
             out[i].path = remote->group ? out[i].path : NULL;
         }
-        enum tf_err err = tf_datagram_send(remote->source.fd, out, count, &sent, &lost);
+        enum tf_err err = tf_datagram_send(remote->peer.source.fd, out, count, &sent, &lost);
         int number = errno;
         for (size_t i = 0; i < sent; i++) {
             trace(remote, true, &out[i]);
             follow(remote, &out[i]);
         }
-        tf_coap_endpoint_sent(remote->endpoint, sent, remote->run->now);
+        tf_coap_endpoint_sent(remote->endpoint, sent, remote->run->base.now);
         remote->congested = err == TF_AGAIN;
         errno = number;
         if (lost && number != ENOBUFS && number != ENOMEM) {
@@ -541,7 +512,7 @@ static void give(struct tf_cli_coap_remote *remote, const struct tf_datagram *in
     remote->heard = true;
     trace(remote, false, in);
     for (int tries = 0; tries < 3 && err == TF_AGAIN && remote->endpoint; tries++) {
-        err = tf_coap_endpoint_input(remote->endpoint, in, run->now);
+        err = tf_coap_endpoint_input(remote->endpoint, in, run->base.now);
         pull_events(remote);
         if (remote->endpoint && err == TF_AGAIN && !send_output(remote)) {
             return;
@@ -549,14 +520,16 @@ static void give(struct tf_cli_coap_remote *remote, const struct tf_datagram *in
     }
 }
 
-void tf_cli_coap_remote_io(struct tf_cli_coap_remote *remote)
+static void on_io(struct tf_cli_peer *peer, unsigned ready)
 {
+    struct tf_cli_coap_remote *remote = tf_cli_coap_remote_of(peer);
+    (void)ready;
     const struct tf_datagram *in;
     size_t count;
     bool full = true;
     remote->congested = false;
     while (remote->up && full) {
-        enum tf_err err = tf_datagram_receive(remote->source.fd, remote->inbox, &full);
+        enum tf_err err = tf_datagram_receive(remote->peer.source.fd, remote->inbox, &full);
         if (err == TF_AGAIN) {
             return;
         }
@@ -573,17 +546,19 @@ void tf_cli_coap_remote_io(struct tf_cli_coap_remote *remote)
     }
 }
 
-void tf_cli_coap_remote_tick(struct tf_cli_coap_remote *remote)
+static void on_tick(struct tf_cli_peer *peer)
 {
-    if (remote->endpoint && remote->run->now >= tf_coap_endpoint_deadline(remote->endpoint)) {
-        tf_coap_endpoint_tick(remote->endpoint, remote->run->now);
-        remote->run->touched = true;
+    struct tf_cli_coap_remote *remote = tf_cli_coap_remote_of(peer);
+    if (remote->endpoint && remote->run->base.now >= tf_coap_endpoint_deadline(remote->endpoint)) {
+        tf_coap_endpoint_tick(remote->endpoint, remote->run->base.now);
+        remote->run->base.touched = true;
     }
     pull_events(remote);
 }
 
-void tf_cli_coap_remote_flush(struct tf_cli_coap_remote *remote)
+static void on_flush(struct tf_cli_peer *peer)
 {
+    struct tf_cli_coap_remote *remote = tf_cli_coap_remote_of(peer);
     if (!remote->resolved && !tf_list_empty(&remote->calls)) {
         resolve(remote);
     }
@@ -595,19 +570,22 @@ void tf_cli_coap_remote_flush(struct tf_cli_coap_remote *remote)
         advance(remote, errno);
     }
     if (remote->up) {
-        tf_loop_change(remote->run->loop, &remote->source,
+        tf_loop_change(remote->run->base.loop, &remote->peer.source,
                        TF_LOOP_READ | (remote->congested ? (unsigned)TF_LOOP_WRITE : 0u));
     }
 }
 
-tf_time tf_cli_coap_remote_deadline(const struct tf_cli_coap_remote *remote)
+static tf_time deadline_of(const struct tf_cli_peer *peer)
 {
+    const struct tf_cli_coap_remote *remote = tf_cli_coap_remote_of((struct tf_cli_peer *)peer);
     return remote->endpoint && !remote->congested ? tf_coap_endpoint_deadline(remote->endpoint)
                                                   : TF_TIME_NEVER;
 }
 
-bool tf_cli_coap_remote_quiet(const struct tf_cli_coap_remote *remote)
+/* No server has to be told anything any more. */
+static bool is_quiet(const struct tf_cli_peer *peer)
 {
+    const struct tf_cli_coap_remote *remote = tf_cli_coap_remote_of((struct tf_cli_peer *)peer);
     struct tf_datagram out;
     return !remote->endpoint || (tf_coap_endpoint_counters(remote->endpoint)->calls == 0 &&
                                  tf_coap_endpoint_output(remote->endpoint, &out, 1) == 0);
@@ -621,4 +599,37 @@ uint64_t tf_cli_coap_remote_sent(const struct tf_cli_coap_remote *remote)
 const char *tf_cli_coap_remote_text(const struct tf_cli_coap_remote *remote)
 {
     return remote->text;
+}
+
+/* ---- birth ---- */
+
+static const struct tf_cli_peer_ops peer_ops = {
+    .io = on_io, .tick = on_tick, .flush = on_flush, .deadline = deadline_of, .ended = is_quiet};
+
+struct tf_cli_coap_remote *tf_cli_coap_remote_get(struct tf_cli_coap_run *run,
+                                                  const struct tf_cli_coap_target *target)
+{
+    struct tf_list_node *node = tf_list_first(&run->base.peers);
+    for (; node; node = tf_list_next(&run->base.peers, node)) {
+        struct tf_cli_coap_remote *remote =
+            tf_cli_coap_remote_of(tf_container_of(node, struct tf_cli_peer, node));
+        if (tf_cli_coap_target_same_peer(remote->target, target)) {
+            return remote;
+        }
+    }
+    struct tf_cli_coap_remote *remote = calloc(1, sizeof(*remote));
+    struct tf_datagram_inbox *inbox = tf_datagram_inbox_new(PIECES, INBOX_SIZE);
+    if (!remote || !inbox) {
+        free(remote);
+        tf_datagram_inbox_free(inbox);
+        return NULL;
+    }
+    remote->peer.ops = &peer_ops;
+    remote->run = run;
+    remote->target = target;
+    remote->inbox = inbox;
+    tf_list_init(&remote->calls);
+    snprintf(remote->text, sizeof(remote->text), "%s", target->host);
+    tf_list_push_back(&run->base.peers, &remote->peer.node);
+    return remote;
 }

@@ -17,9 +17,8 @@ struct tf_cli_coap_remote *tf_cli_coap_remote_get(struct tf_cli_coap_run *run,
 /* Closes and frees it with its calls. */
 void tf_cli_coap_remote_free(struct tf_cli_coap_remote *remote);
 
-/* The remote whose place in the run's list, or whose source in its loop this is. */
-struct tf_cli_coap_remote *tf_cli_coap_remote_of_node(struct tf_list_node *node);
-struct tf_cli_coap_remote *tf_cli_coap_remote_of_source(struct tf_loop_source *source);
+/* The remote that is a peer of the run. */
+struct tf_cli_coap_remote *tf_cli_coap_remote_of(struct tf_cli_peer *peer);
 
 /* Begins a call, which gets into its list. As tf_cli_coap_run_call. */
 TF_MUST_USE enum tf_err tf_cli_coap_remote_call(struct tf_cli_coap_remote *remote,
@@ -35,21 +34,6 @@ void tf_cli_coap_remote_cancel(struct tf_cli_coap_remote *remote, struct tf_cli_
 
 /* The calls that are open. */
 struct tf_list *tf_cli_coap_remote_calls(struct tf_cli_coap_remote *remote);
-
-/* Reads what has come. */
-void tf_cli_coap_remote_io(struct tf_cli_coap_remote *remote);
-
-/* Looks at the time. */
-void tf_cli_coap_remote_tick(struct tf_cli_coap_remote *remote);
-
-/* Writes what there is. */
-void tf_cli_coap_remote_flush(struct tf_cli_coap_remote *remote);
-
-/* When it wants to be called again. */
-tf_time tf_cli_coap_remote_deadline(const struct tf_cli_coap_remote *remote);
-
-/* True when no server has to be told anything any more. */
-bool tf_cli_coap_remote_quiet(const struct tf_cli_coap_remote *remote);
 
 /* How far the body has been sent that is under way in blocks. */
 uint64_t tf_cli_coap_remote_sent(const struct tf_cli_coap_remote *remote);

@@ -1,9 +1,8 @@
 /*
- * The turns of a command that speaks CoAP, and its calls.
+ * The calls of a command that speaks CoAP.
  */
 #include "cli/coap_run.h"
 
-#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,62 +12,51 @@
 #include "cli/coap_remote.h"
 #include "port/clock.h"
 #include "port/datagram.h"
-#include "port/signal.h"
 #include "port/terminal.h"
 
-#define FINISH_MAX (2 * TF_SECOND)
-#define STDIN 0
 #define STDERR 2
 #define PROGRESS_FROM 4096u /* bytes of a body that are worth a word */
 #define PROGRESS_AFTER (500 * TF_MILLISECOND)
 #define PROGRESS_EVERY (100 * TF_MILLISECOND)
 #define ANSWER_FIRST 2048u /* bytes to begin with */
 
+static struct tf_cli_coap_run *run_of(struct tf_cli_run *base)
+{
+    return tf_container_of(base, struct tf_cli_coap_run, base);
+}
+
+/* The remote whose place among the run's peers this is. */
+static struct tf_cli_coap_remote *remote_of(struct tf_list_node *node)
+{
+    return tf_cli_coap_remote_of(tf_container_of(node, struct tf_cli_peer, node));
+}
+
 /* ---- what is said ---- */
-
-static void hide_progress(struct tf_cli_coap_run *run)
-{
-    if (run->progress_shown) {
-        fputs("\r\033[K", stderr);
-        run->progress_shown = false;
-    }
-}
-
-void tf_cli_coap_run_say(struct tf_cli_coap_run *run, const char *format, ...)
-{
-    va_list arguments;
-    hide_progress(run);
-    fprintf(stderr, "trefoil %s: ", run->command);
-    va_start(arguments, format);
-    vfprintf(stderr, format, arguments);
-    va_end(arguments);
-    fputc('\n', stderr);
-}
 
 static void show_transfer(struct tf_cli_coap_run *run, const struct tf_cli_coap_call *call,
                           const char *what, uint64_t done, uint64_t total)
 {
-    tf_time span = run->now - call->begun;
-    if (span < PROGRESS_AFTER || run->now < run->progress_at) {
+    tf_time span = run->base.now - call->begun;
+    if (span < PROGRESS_AFTER || run->base.now < run->progress_at) {
         return;
     }
-    run->progress_at = tf_time_add(run->now, PROGRESS_EVERY);
-    hide_progress(run);
+    run->progress_at = tf_time_add(run->base.now, PROGRESS_EVERY);
+    tf_cli_run_hide_progress(&run->base);
     fprintf(stderr, "%s %.1f KiB", what, (double)done / 1024);
     if (total) {
         fprintf(stderr, " of %.1f, %.0f %%", (double)total / 1024,
                 100.0 * (double)done / (double)total);
     }
     fprintf(stderr, ", %.1f KiB/s", (double)done * TF_SECOND / 1024 / (double)span);
-    run->progress_shown = true;
+    run->base.progress = true;
 }
 
 /* Of the first body that is long and under way. */
 static void show_progress(struct tf_cli_coap_run *run)
 {
-    struct tf_list_node *remote = tf_list_first(&run->remotes);
-    for (; remote && run->progress; remote = tf_list_next(&run->remotes, remote)) {
-        struct tf_cli_coap_remote *of = tf_cli_coap_remote_of_node(remote);
+    struct tf_list_node *remote = tf_list_first(&run->base.peers);
+    for (; remote && run->follow; remote = tf_list_next(&run->base.peers, remote)) {
+        struct tf_cli_coap_remote *of = remote_of(remote);
         struct tf_list *calls = tf_cli_coap_remote_calls(of);
         struct tf_list_node *node = tf_list_first(calls);
         if (!node) {
@@ -123,30 +111,23 @@ static void call_free(struct tf_cli_coap_call *call)
     }
 }
 
-void tf_cli_coap_run_code(struct tf_cli_coap_run *run, int code)
-{
-    if (run->code == TF_EXIT_DONE) {
-        run->code = code;
-    }
-}
-
 void tf_cli_coap_call_fail(struct tf_cli_coap_run *run, struct tf_cli_coap_call *call, int code,
                            const char *format, ...)
 {
     bool silent = call->silent && code == TF_EXIT_TIMEOUT;
-    run->touched = true;
+    run->base.touched = true;
     if (!silent) {
         va_list arguments;
-        hide_progress(run);
-        fprintf(stderr, "trefoil %s: %s: ", run->command, call->target->text);
+        tf_cli_run_hide_progress(&run->base);
+        fprintf(stderr, "trefoil %s: %s: ", run->base.command, call->target->text);
         va_start(arguments, format);
         vfprintf(stderr, format, arguments);
         va_end(arguments);
         fputc('\n', stderr);
-        tf_cli_coap_run_code(run, code);
+        tf_cli_run_code(&run->base, code);
     }
     tf_cli_coap_call_close(call);
-    if (run->task.failed && run->state == TF_CLI_COAP_RUNNING && !call->fetched) {
+    if (run->task.failed && run->base.state == TF_CLI_RUNNING && !call->fetched) {
         run->task.failed(run->task.ctx, call);
     }
     call_free(call);
@@ -255,7 +236,7 @@ static bool observe_anew(struct tf_cli_coap_run *run, struct tf_cli_coap_call *c
         chosen = chosen || call->target->options[i].number == TF_COAP_ACCEPT;
     }
     if (!call->request.observe || !answer->last || answer->code != TF_COAP_NOT_ACCEPTABLE ||
-        chosen || call->answered - call->registered < 2 || run->state != TF_CLI_COAP_RUNNING) {
+        chosen || call->answered - call->registered < 2 || run->base.state != TF_CLI_RUNNING) {
         return false;
     }
     call->registered = --call->answered;
@@ -278,7 +259,7 @@ void tf_cli_coap_call_take(struct tf_cli_coap_run *run, struct tf_cli_coap_call 
         tf_cli_coap_call_fail(run, call, TF_EXIT_INTERNAL, "no memory for the answer");
         return;
     }
-    run->touched = true;
+    run->base.touched = true;
     if (event->more) {
         return;
     }
@@ -288,12 +269,12 @@ void tf_cli_coap_call_take(struct tf_cli_coap_run *run, struct tf_cli_coap_call 
     if (last) {
         tf_cli_coap_call_close(call);
     }
-    hide_progress(run);
+    tf_cli_run_hide_progress(&run->base);
     if (observe_anew(run, call, answer)) {
         answer_free(answer);
         return;
     }
-    if (run->task.answer && run->state == TF_CLI_COAP_RUNNING) {
+    if (run->task.answer && run->base.state == TF_CLI_RUNNING) {
         run->task.answer(run->task.ctx, call, answer);
     }
     answer_free(answer);
@@ -308,7 +289,7 @@ enum tf_err tf_cli_coap_run_call(struct tf_cli_coap_run *run, struct tf_cli_coap
     if (!remote) {
         return TF_NO_MEMORY;
     }
-    call->begun = run->now = tf_clock_now();
+    call->begun = run->base.now = tf_clock_now();
     return tf_cli_coap_remote_call(remote, call);
 }
 
@@ -318,16 +299,16 @@ void tf_cli_coap_run_cancel(struct tf_cli_coap_run *run, struct tf_cli_coap_call
         tf_cli_coap_remote_cancel(call->remote, call, true);
         tf_cli_coap_call_close(call);
         call_free(call);
-        run->touched = true;
+        run->base.touched = true;
     }
 }
 
 size_t tf_cli_coap_run_open(const struct tf_cli_coap_run *run)
 {
     size_t count = 0;
-    struct tf_list_node *remote = tf_list_first(&run->remotes);
-    for (; remote; remote = tf_list_next(&run->remotes, remote)) {
-        struct tf_list *calls = tf_cli_coap_remote_calls(tf_cli_coap_remote_of_node(remote));
+    struct tf_list_node *remote = tf_list_first(&run->base.peers);
+    for (; remote; remote = tf_list_next(&run->base.peers, remote)) {
+        struct tf_list *calls = tf_cli_coap_remote_calls(remote_of(remote));
         struct tf_list_node *node = tf_list_first(calls);
         for (; node; node = tf_list_next(calls, node)) {
             count++;
@@ -336,49 +317,7 @@ size_t tf_cli_coap_run_open(const struct tf_cli_coap_run *run)
     return count;
 }
 
-/* ---- life ---- */
-
-enum tf_err tf_cli_coap_run_init(struct tf_cli_coap_run *run)
-{
-    int fd;
-    run->now = run->begun = tf_clock_now();
-    run->timer_at = run->finish_at = TF_TIME_NEVER;
-    run->progress = tf_terminal_colour(STDERR) && !run->trace;
-    tf_list_init(&run->remotes);
-    enum tf_err err = tf_loop_new(&run->loop);
-    if (err) {
-        return err;
-    }
-    err = tf_signal_open(&fd);
-    if (!err) {
-        err = tf_loop_add(run->loop, &run->signals, fd, TF_LOOP_READ);
-        if (err) {
-            tf_signal_close(fd);
-        }
-    }
-    if (err) {
-        tf_loop_free(run->loop);
-        run->loop = NULL;
-    }
-    return err;
-}
-
-void tf_cli_coap_run_release(struct tf_cli_coap_run *run)
-{
-    struct tf_list_node *node;
-    if (!run->loop) {
-        return;
-    }
-    hide_progress(run);
-    while ((node = tf_list_first(&run->remotes))) {
-        tf_cli_coap_remote_free(tf_cli_coap_remote_of_node(node));
-    }
-    tf_loop_remove(run->loop, &run->input);
-    tf_loop_remove(run->loop, &run->signals);
-    tf_signal_close(run->signals.fd);
-    tf_loop_free(run->loop);
-    run->loop = NULL;
-}
+/* ---- the run ---- */
 
 /* The last first, so that none which waits for another is sent because that one has ended. */
 static void cancel_all(struct tf_cli_coap_remote *remote)
@@ -391,20 +330,12 @@ static void cancel_all(struct tf_cli_coap_remote *remote)
     }
 }
 
-void tf_cli_coap_run_finish(struct tf_cli_coap_run *run, int code)
+static void on_finishing(struct tf_cli_run *base)
 {
-    tf_cli_coap_run_code(run, code);
-    if (run->state != TF_CLI_COAP_RUNNING) {
-        return;
-    }
-    run->state = TF_CLI_COAP_FINISHING;
-    run->finish_at = tf_time_add(tf_clock_now(), FINISH_MAX);
-    run->touched = true;
-    tf_cli_coap_run_want_input(run, false);
-    struct tf_list_node *remote = tf_list_first(&run->remotes), *node;
-    for (; remote; remote = tf_list_next(&run->remotes, remote)) {
-        struct tf_list *calls = tf_cli_coap_remote_calls(tf_cli_coap_remote_of_node(remote));
-        cancel_all(tf_cli_coap_remote_of_node(remote));
+    struct tf_list_node *remote = tf_list_first(&base->peers), *node;
+    for (; remote; remote = tf_list_next(&base->peers, remote)) {
+        struct tf_list *calls = tf_cli_coap_remote_calls(remote_of(remote));
+        cancel_all(remote_of(remote));
         while ((node = tf_list_first(calls))) {
             struct tf_cli_coap_call *call = tf_container_of(node, struct tf_cli_coap_call, node);
             tf_cli_coap_call_close(call);
@@ -413,92 +344,15 @@ void tf_cli_coap_run_finish(struct tf_cli_coap_run *run, int code)
     }
 }
 
-void tf_cli_coap_run_timer(struct tf_cli_coap_run *run, tf_time at)
-{
-    run->timer_at = at;
-}
-
-void tf_cli_coap_run_want_input(struct tf_cli_coap_run *run, bool wanted)
-{
-    wanted = wanted && run->state == TF_CLI_COAP_RUNNING;
-    if (run->input_wanted == wanted) {
-        return;
-    }
-    run->input_wanted = wanted;
-    if (run->input_always) {
-        run->touched = run->touched || wanted;
-        return;
-    }
-    if (!wanted) { /* removed, because the end of a pipe is reported whatever is watched */
-        tf_loop_remove(run->loop, &run->input);
-        return;
-    }
-    run->input_always = tf_loop_add(run->loop, &run->input, STDIN, TF_LOOP_READ) != TF_OK;
-    run->touched = run->touched || run->input_always;
-}
-
-/* ---- a turn ---- */
-
-static void on_signal(struct tf_cli_coap_run *run)
-{
-    enum tf_signal signal;
-    if (tf_signal_read(run->signals.fd, &signal)) {
-        return;
-    }
-    if (run->state == TF_CLI_COAP_RUNNING) {
-        tf_cli_coap_run_finish(run, TF_EXIT_DONE);
-    } else {
-        run->state = TF_CLI_COAP_OVER; /* whoever asks twice does not want to wait */
-    }
-}
-
-static tf_time next_deadline(const struct tf_cli_coap_run *run)
-{
-    tf_time at = TF_MIN(run->timer_at, run->finish_at);
-    if (run->timeout_us && run->state == TF_CLI_COAP_RUNNING) {
-        at = TF_MIN(at, tf_time_add(run->begun, run->timeout_us));
-    }
-    struct tf_list_node *node = tf_list_first(&run->remotes);
-    for (; node; node = tf_list_next(&run->remotes, node)) {
-        tf_time deadline = tf_cli_coap_remote_deadline(tf_cli_coap_remote_of_node(node));
-        at = TF_MIN(at, deadline);
-    }
-    return run->touched ? run->now : at;
-}
-
-static void take_input(struct tf_cli_coap_run *run)
-{
-    if (run->input_wanted && run->task.input) {
-        run->task.input(run->task.ctx);
-    }
-}
-
-static void take_events(struct tf_cli_coap_run *run)
-{
-    struct tf_loop_event event;
-    run->now = tf_clock_now();
-    while (tf_loop_next(run->loop, &event)) {
-        if (event.source == &run->signals) {
-            on_signal(run);
-        } else if (event.source == &run->input) {
-            take_input(run);
-        } else {
-            tf_cli_coap_remote_io(tf_cli_coap_remote_of_source(event.source));
-        }
-    }
-    if (run->input_always && run->input_wanted) {
-        run->touched = true;
-        take_input(run);
-    }
-}
-
 /* The time of the whole is over: what has not been answered fails. */
-static void time_over(struct tf_cli_coap_run *run)
+static void on_expired(struct tf_cli_run *base)
 {
-    struct tf_list_node *remote = tf_list_first(&run->remotes), *node;
-    for (; remote; remote = tf_list_next(&run->remotes, remote)) {
-        struct tf_list *calls = tf_cli_coap_remote_calls(tf_cli_coap_remote_of_node(remote));
-        cancel_all(tf_cli_coap_remote_of_node(remote));
+    struct tf_cli_coap_run *run = run_of(base);
+    double seconds = (double)base->timeout_us / TF_SECOND;
+    struct tf_list_node *remote = tf_list_first(&base->peers), *node;
+    for (; remote; remote = tf_list_next(&base->peers, remote)) {
+        struct tf_list *calls = tf_cli_coap_remote_calls(remote_of(remote));
+        cancel_all(remote_of(remote));
         while ((node = tf_list_first(calls))) {
             struct tf_cli_coap_call *call = tf_container_of(node, struct tf_cli_coap_call, node);
             if (call->request.multicast && call->answered) {
@@ -507,81 +361,43 @@ static void time_over(struct tf_cli_coap_run *run)
                 continue;
             }
             tf_cli_coap_call_fail(run, call, TF_EXIT_TIMEOUT, "%s within %.3g s",
-                                  call->answered ? "nothing more" : "no answer",
-                                  (double)run->timeout_us / TF_SECOND);
+                                  call->answered ? "nothing more" : "no answer", seconds);
         }
     }
     if (run->hold) {
-        tf_cli_coap_run_say(run, "the time is over: %.3g s", (double)run->timeout_us / TF_SECOND);
+        tf_cli_run_say(base, "the time is over: %.3g s", seconds);
     }
-    tf_cli_coap_run_finish(run, run->hold ? TF_EXIT_TIMEOUT : TF_EXIT_DONE);
+    tf_cli_run_finish(base, run->hold ? TF_EXIT_TIMEOUT : TF_EXIT_DONE);
 }
 
-static void look_at_time(struct tf_cli_coap_run *run)
+static void on_written(struct tf_cli_run *base)
 {
-    run->now = tf_clock_now();
-    struct tf_list_node *node = tf_list_first(&run->remotes);
-    for (; node; node = tf_list_next(&run->remotes, node)) {
-        tf_cli_coap_remote_tick(tf_cli_coap_remote_of_node(node));
-    }
-    if (run->state == TF_CLI_COAP_RUNNING && run->now >= run->timer_at) {
-        run->timer_at = TF_TIME_NEVER;
-        run->touched = true;
-        if (run->task.timer) {
-            run->task.timer(run->task.ctx);
-        }
-    }
-    if (run->state == TF_CLI_COAP_RUNNING && run->timeout_us &&
-        run->now - run->begun >= run->timeout_us) {
-        time_over(run);
-    }
-}
-
-/* Hands over the output. A reader that has gone away has what it wanted. */
-static void flush_output(struct tf_cli_coap_run *run)
-{
-    if (fflush(stdout) == 0 && !ferror(stdout)) {
-        return;
-    }
-    if (errno != EPIPE) {
-        tf_cli_coap_run_say(run, "cannot write the output: %s", strerror(errno));
-        tf_cli_coap_run_code(run, TF_EXIT_INTERNAL);
-    }
-    run->state = TF_CLI_COAP_OVER;
-}
-
-static void write_all(struct tf_cli_coap_run *run)
-{
-    bool quiet = true;
-    if (run->task.turn && run->state == TF_CLI_COAP_RUNNING) {
-        run->task.turn(run->task.ctx);
-    }
-    flush_output(run);
-    struct tf_list_node *node = tf_list_first(&run->remotes);
-    for (; node; node = tf_list_next(&run->remotes, node)) {
-        struct tf_cli_coap_remote *remote = tf_cli_coap_remote_of_node(node);
-        tf_cli_coap_remote_flush(remote);
-        quiet = quiet && tf_cli_coap_remote_quiet(remote);
-    }
-    if (run->state == TF_CLI_COAP_RUNNING && !run->hold && tf_cli_coap_run_open(run) == 0) {
-        tf_cli_coap_run_finish(run, TF_EXIT_DONE);
-    }
-    if (run->state == TF_CLI_COAP_FINISHING && (quiet || run->now >= run->finish_at)) {
-        run->state = TF_CLI_COAP_OVER;
+    struct tf_cli_coap_run *run = run_of(base);
+    if (base->state == TF_CLI_RUNNING && !run->hold && tf_cli_coap_run_open(run) == 0) {
+        tf_cli_run_finish(base, TF_EXIT_DONE);
     }
     show_progress(run);
 }
 
-int tf_cli_coap_run_loop(struct tf_cli_coap_run *run)
+enum tf_err tf_cli_coap_run_init(struct tf_cli_coap_run *run)
 {
-    run->touched = true;
-    while (run->state != TF_CLI_COAP_OVER) {
-        tf_time deadline = next_deadline(run);
-        run->touched = false;
-        tf_loop_wait(run->loop, deadline, run->now);
-        take_events(run);
-        look_at_time(run);
-        write_all(run);
+    static const struct tf_cli_run_hooks hooks = {
+        .finishing = on_finishing, .expired = on_expired, .written = on_written};
+    const struct tf_cli_task task = {.timer = run->task.timer,
+                                     .input = run->task.input,
+                                     .turn = run->task.turn,
+                                     .ctx = run->task.ctx};
+    enum tf_err err = tf_cli_run_init(&run->base, run->base.command, &task, run->base.timeout_us);
+    run->base.hooks = &hooks;
+    run->follow = tf_terminal_colour(STDERR) && !run->trace;
+    return err;
+}
+
+void tf_cli_coap_run_release(struct tf_cli_coap_run *run)
+{
+    struct tf_list_node *node;
+    while (run->base.loop && (node = tf_list_first(&run->base.peers))) {
+        tf_cli_coap_remote_free(remote_of(node));
     }
-    return run->code;
+    tf_cli_run_release(&run->base);
 }

@@ -1,9 +1,7 @@
 /*
- * What a command that speaks CoAP lives in: one loop, the signals that end it, its time-out, a
- * timer, the standard input, and its remotes (cli/coap_remote.h), each with the calls to it.
- *
- *   RUNNING --tf_cli_coap_run_finish, or no call is open--> FINISHING --servers told, or 2 s-->
- * OVER
+ * A run (cli/run.h) that speaks CoAP: its peers are remotes (cli/coap_remote.h), each with the
+ * calls to it. It finishes by itself when no call is open, and is over when the servers that are
+ * observed have been told.
  *
  * A call that fails sets the exit code and leaves the others alone. It must not know what a command
  * is about.
@@ -15,11 +13,9 @@
 
 #include "base/list.h"
 #include "cli/coap_request.h"
+#include "cli/run.h"
 #include "port/datagram_path.h"
-#include "port/loop.h"
 #include "port/socket.h"
-
-enum tf_cli_coap_state { TF_CLI_COAP_RUNNING, TF_CLI_COAP_FINISHING, TF_CLI_COAP_OVER };
 
 struct tf_cli_coap_remote;
 
@@ -77,28 +73,20 @@ struct tf_cli_coap_task {
 };
 
 struct tf_cli_coap_run {
-    /* Filled by the command before the first call. */
-    const char *command; /* for what is said */
+    struct tf_cli_run base; /* `command` and `timeout_us` are filled by the command, too */
+    /* Filled by the command before it is started. */
     struct tf_cli_coap_task task;
     struct tf_coap_transmission transmission;
     uint16_t nstart;
-    tf_time timeout_us;            /* of the whole; 0: none */
     struct tf_socket_address from; /* groups are asked from there; zeroed: as the system does */
     bool trace;                    /* show messages */
     bool hold;                     /* go on though no call is open */
     /* The run's. */
-    struct tf_loop *loop;
-    struct tf_loop_source signals;
-    struct tf_loop_source input;
-    struct tf_list remotes;
-    enum tf_cli_coap_state state;
-    int code;
-    tf_time now, begun, timer_at, finish_at, progress_at;
-    bool input_wanted, input_always, touched;
-    bool progress, progress_shown; /* on a terminal */
+    tf_time progress_at;
+    bool follow; /* on a terminal, where it is shown how far bodies have got */
 };
 
-/* Starts one. TF_NO_MEMORY, TF_LIMIT, TF_IO: the system has no loop or no descriptor for it. */
+/* Starts one. As tf_cli_run_init. */
 TF_MUST_USE enum tf_err tf_cli_coap_run_init(struct tf_cli_coap_run *run);
 
 /* Ends it, and all its calls. */
@@ -116,25 +104,6 @@ void tf_cli_coap_run_cancel(struct tf_cli_coap_run *run, struct tf_cli_coap_call
 
 /* How many calls are open. */
 size_t tf_cli_coap_run_open(const struct tf_cli_coap_run *run);
-
-/* Runs until it is over; the exit code. */
-int tf_cli_coap_run_loop(struct tf_cli_coap_run *run);
-
-/* Ends in good order: servers that are observed are told. The first code that is not 0 stays. */
-void tf_cli_coap_run_finish(struct tf_cli_coap_run *run, int code);
-
-/* Remembers an exit code without ending; the first that is not 0 stays. */
-void tf_cli_coap_run_code(struct tf_cli_coap_run *run, int code);
-
-/* Says a sentence on stderr, with the command's name before it. */
-void tf_cli_coap_run_say(struct tf_cli_coap_run *run, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
-
-/* Sets the timer, TF_TIME_NEVER: off. */
-void tf_cli_coap_run_timer(struct tf_cli_coap_run *run, tf_time at);
-
-/* Whether standard input is to be reported. */
-void tf_cli_coap_run_want_input(struct tf_cli_coap_run *run, bool wanted);
 
 /* ---- for cli/coap_remote.c ---- */
 

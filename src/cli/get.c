@@ -9,13 +9,14 @@
 #include <string.h>
 
 #include "base/util.h"
+#include "cli/amqp_plain.h"
 #include "cli/cli.h"
 #include "cli/client.h"
 #include "cli/coap_plain.h"
 #include "cli/help.h"
 #include "cli/print.h"
 
-#define WAIT TF_SECOND /* of MQTT */
+#define WAIT TF_SECOND /* of MQTT and AMQP */
 
 struct get {
     struct tf_cli_connection_options connection;
@@ -45,15 +46,18 @@ static const struct tf_cli_example examples[] = {
      "With all that is known of it."},
     {"trefoil get mqtt://localhost/photo -o raw > photo.jpg", "Byte for byte."},
     {"trefoil get coap://localhost/home/kitchen/temperature", "By CoAP."},
+    {"trefoil get amqp://localhost/home/kitchen/temperature", "By AMQP."},
 };
 
 const struct tf_cli_manual tf_cli_get_manual = {
     .name = "get",
     .usage = "URL [OPTION]...",
     .summary = "print the value of an address",
-    .text = "URL is mqtt://[USER[:PASSWORD]@]HOST[:PORT]/ADDRESS. The value of an address is its "
-            "retained message. Or it is coap://HOST[:PORT]/PATH[?QUERY], which is read with GET. "
-            "Formats and JSON are those of `trefoil sub`.",
+    .text =
+        "URL is mqtt://[USER[:PASSWORD]@]HOST[:PORT]/ADDRESS. The value of an address is its "
+        "retained message. Or it is coap://HOST[:PORT]/PATH[?QUERY], which is read with GET, or "
+        "amqp://[USER[:PASSWORD]@]HOST[:PORT]/ADDRESS, which is read as topic://ADDRESS. "
+        "Formats and JSON are those of `trefoil sub`.",
     .groups = groups,
     .group_count = TF_COUNT(groups),
     .after = "Exit: 0 printed; 1 internal; 2 command line; 3 network; 4 not let in; 5 there is no "
@@ -153,6 +157,17 @@ static int run_coap(const struct get *get, const char *url)
     return tf_cli_coap_fetch(&plain, &get->style, url);
 }
 
+static int run_amqp(const struct get *get, const char *url)
+{
+    const char *lacks = tf_cli_amqp_lacks(&get->connection);
+    const struct tf_cli_amqp_plain plain = {
+        .manual = MANUAL, .connection = &get->connection, .qos = 1};
+    if (lacks) {
+        return tf_cli_misuse(MANUAL, "AMQP has no %s: leave it out", lacks);
+    }
+    return tf_cli_amqp_fetch(&plain, &get->style, get->wait_us ? get->wait_us : WAIT, url);
+}
+
 static int run(struct get *get)
 {
     static const struct tf_cli_handler handler = {.event = on_event, .ready = on_ready};
@@ -191,6 +206,9 @@ int tf_cli_get(int argc, char **argv)
     }
     if (code < 0 && argc - first == 1 && tf_cli_coap_url(argv[first])) {
         code = run_coap(&get, argv[first]);
+    }
+    if (code < 0 && argc - first == 1 && tf_cli_url_is_amqp(argv[first])) {
+        code = run_amqp(&get, argv[first]);
     }
     if (code < 0) {
         code = take_url(&get, argc - first, argv + first);

@@ -42,14 +42,15 @@ static const struct tf_cli_manual help_manual = {
 
 static const char overview_text[] =
     "A URL is mqtt://[USER[:PASSWORD]@]HOST[:PORT]/ADDRESS; what follows the slash is the\n"
-    "address, literally, percent-decoded. Or it is coap://HOST[:PORT]/PATH[?QUERY].\n"
+    "address, literally, percent-decoded. Or it is coap://HOST[:PORT]/PATH[?QUERY], or\n"
+    "amqp://[USER[:PASSWORD]@]HOST[:PORT]/ADDRESS.\n"
     "\n"
     "Exit: 0 done, 1 internal, 2 usage, 3 network, 4 TLS or authentication, 5 refused by the\n"
     "peer, 6 time-out, 7 verification failed. Data goes to stdout, all else to stderr.\n";
 
 static const char title[] =
     "One broker for CoAP, MQTT and AMQP 1.0 over a single address space, and its tools.\n"
-    "This version speaks MQTT 3.1.1 and 5.0, and CoAP over UDP.\n";
+    "This version speaks MQTT 3.1.1 and 5.0, CoAP over UDP, and AMQP 1.0.\n";
 
 void tf_cli_help_overview(const struct tf_cli_command *commands, size_t count, FILE *out)
 {

@@ -4,13 +4,18 @@
  * Each is an address under $SYS whose value is a JSON object, made when it is read (the collection
  * answers a subscription, then it is still). So they are read like any retained messages: from the
  * confirmation of the subscription on until nothing has come for a short time. The command's own
- * session is left out.
+ * session is left out. By AMQP the addresses are read as a topic, in the same way.
  */
+#include "cli/list.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include <trefoil/amqp_message.h>
+
 #include "base/util.h"
+#include "cli/amqp_plain.h"
 #include "cli/cli.h"
 #include "cli/client.h"
 #include "cli/help.h"
@@ -20,11 +25,12 @@
 #define WAIT (300 * TF_MILLISECOND)
 #define VERSION "$SYS/broker/version"
 #define STDOUT 1
+#define CREDIT 1000u
 
 /* One of the three commands. */
 struct kind {
     const struct tf_cli_manual *manual;
-    const char *filter;
+    const char *filter, *topic;
     const char *key; /* what the rows are sorted by, and called by */
     const struct tf_cli_column *columns;
     size_t column_count;
@@ -35,11 +41,12 @@ struct list {
     struct tf_cli_connection_options connection;
     struct tf_cli_url url;
     struct tf_cli_run run;
-    struct tf_cli_client *client;
+    struct tf_cli_client *client; /* MQTT */
+    struct tf_cli_amqp_client *amqp;
     json_t *rows;
     tf_time wait_us;
     char version[64]; /* what the broker says that it is */
-    bool json, asked, confirmed, own_seen;
+    bool json, by_amqp, asked, confirmed, own_seen;
 };
 
 /* ---- the manuals ---- */
@@ -54,7 +61,8 @@ static const struct tf_cli_group list_group = {"List", list_options, TF_COUNT(li
 static const struct tf_cli_group *const groups[] = {&list_group, &tf_cli_connection_group};
 
 #define TEXT(things)                                                                               \
-    "URL is mqtt://[USER[:PASSWORD]@]HOST[:PORT], by default mqtt://localhost. The broker must "   \
+    "URL is mqtt://[USER[:PASSWORD]@]HOST[:PORT] or amqp://..., by default mqtt://localhost. The " \
+    "broker must "                                                                                 \
     "be Trefoil: it keeps its " things " as JSON objects below $SYS/" things ", which any client " \
     "can read. The session of the command itself is not in the list."
 #define AFTER                                                                                   \
@@ -67,12 +75,6 @@ static const struct tf_cli_column queue_columns[] = {
     {"consumers", "CONSUMERS", TF_CLI_CELL_NUMBER}, {"bindings", "BINDINGS", TF_CLI_CELL_NUMBER},
     {"limit", "LIMIT", TF_CLI_CELL_NUMBER},
 };
-static const struct tf_cli_example queue_examples[] = {
-    {"trefoil queues", "The queues of the broker on this machine."},
-    {"trefoil queues mqtt://broker -o json | jq '.[] | select(.messages > 100) | .queue'",
-     "The long ones."},
-};
-
 static const struct tf_cli_column session_columns[] = {
     {"client", "CLIENT", TF_CLI_CELL_TEXT},
     {"protocol", "PROTOCOL", TF_CLI_CELL_TEXT},
@@ -99,16 +101,6 @@ static const struct tf_cli_example connection_examples[] = {
     {"trefoil connections mqtt://broker -o json | jq -r '.[].peer'", "From where."},
 };
 
-const struct tf_cli_manual tf_cli_queues_manual = {.name = "queues",
-                                                   .usage = "[URL] [OPTION]...",
-                                                   .summary = "list the queues of a running broker",
-                                                   .text = TEXT("queues"),
-                                                   .groups = groups,
-                                                   .group_count = TF_COUNT(groups),
-                                                   .after = AFTER,
-                                                   .examples = queue_examples,
-                                                   .example_count = TF_COUNT(queue_examples)};
-
 const struct tf_cli_manual tf_cli_sessions_manual = {.name = "sessions",
                                                      .usage = "[URL] [OPTION]...",
                                                      .summary =
@@ -132,11 +124,12 @@ const struct tf_cli_manual tf_cli_connections_manual = {
     .example_count = TF_COUNT(connection_examples)};
 
 static const struct kind kinds[] = {
-    {&tf_cli_queues_manual, "$SYS/queues/#", "queue", queue_columns, TF_COUNT(queue_columns)},
-    {&tf_cli_sessions_manual, "$SYS/sessions/#", "client", session_columns,
-     TF_COUNT(session_columns)},
-    {&tf_cli_connections_manual, "$SYS/connections/#", "client", connection_columns,
-     TF_COUNT(connection_columns)},
+    {&tf_cli_queues_manual, "$SYS/queues/#", "topic://$SYS/queues/#", "queue", queue_columns,
+     TF_COUNT(queue_columns)},
+    {&tf_cli_sessions_manual, "$SYS/sessions/#", "topic://$SYS/sessions/#", "client",
+     session_columns, TF_COUNT(session_columns)},
+    {&tf_cli_connections_manual, "$SYS/connections/#", "topic://$SYS/connections/#", "client",
+     connection_columns, TF_COUNT(connection_columns)},
 };
 
 /* The row of a command; main has found its name in its own table. */
@@ -175,7 +168,10 @@ static int take_url(struct list *list, int count, char **texts)
     if (count > 1) {
         return tf_cli_misuse(manual, "one URL is enough: what is \"%.60s\"?", texts[1]);
     }
-    if (tf_cli_url_parse(count ? texts[0] : "mqtt://localhost", &list->url, why)) {
+    const char *text = count ? texts[0] : "mqtt://localhost";
+    list->by_amqp = tf_cli_url_is_amqp(text);
+    if (list->by_amqp ? tf_cli_url_parse_amqp(text, &list->url, why)
+                      : tf_cli_url_parse(text, &list->url, why)) {
         return tf_cli_misuse(manual, "%s", why);
     }
     if (list->url.address[0]) {
@@ -226,6 +222,26 @@ static void on_subscribed(struct list *list, const struct tf_mqtt_client_event *
     wait_on(list);
 }
 
+static const char *own_id(const struct list *list)
+{
+    return list->by_amqp ? tf_cli_amqp_id(list->amqp) : tf_cli_client_id(list->client);
+}
+
+/* A row as JSON. */
+static void take_row(struct list *list, struct tf_bytes text)
+{
+    json_t *row = json_loadb((const char *)text.data, text.length, 0, NULL);
+    const char *name = json_string_value(json_object_get(row, list->kind->key));
+    const char *bare = name && strncmp(name, "mqtt/", 5) == 0 ? name + 5 : name;
+    bool own = name && (strcmp(name, own_id(list)) == 0 || strcmp(bare, own_id(list)) == 0);
+    list->own_seen = list->own_seen || own;
+    if (!name || own) {
+        json_decref(row);
+    } else if (json_array_append_new(list->rows, row)) {
+        tf_cli_run_fail(&list->run, TF_EXIT_INTERNAL, "no memory");
+    }
+}
+
 static void on_publish(struct list *list, const struct tf_mqtt_publish *publish)
 {
     wait_on(list);
@@ -240,17 +256,7 @@ static void on_publish(struct list *list, const struct tf_mqtt_publish *publish)
     if (!publish->retain) {
         return; /* somebody publishes there: no part of the list */
     }
-    json_t *row = json_loadb((const char *)publish->payload.data, publish->payload.length, 0, NULL);
-    const char *name = json_string_value(json_object_get(row, list->kind->key));
-    const char *bare = name && strncmp(name, "mqtt/", 5) == 0 ? name + 5 : name;
-    bool own = name && (strcmp(name, tf_cli_client_id(list->client)) == 0 ||
-                        strcmp(bare, tf_cli_client_id(list->client)) == 0);
-    list->own_seen = list->own_seen || own;
-    if (!name || own) {
-        json_decref(row);
-    } else if (json_array_append_new(list->rows, row)) {
-        tf_cli_run_fail(&list->run, TF_EXIT_INTERNAL, "no memory");
-    }
+    take_row(list, publish->payload);
 }
 
 static void on_event(struct tf_cli_client *client, const struct tf_mqtt_client_event *event)
@@ -260,6 +266,49 @@ static void on_event(struct tf_cli_client *client, const struct tf_mqtt_client_e
         on_subscribed(list, event);
     } else if (event->type == TF_MQTT_CLIENT_PUBLISH) {
         on_publish(list, &event->publish);
+    }
+}
+
+/* ---- what comes by AMQP ---- */
+
+static void on_up(struct tf_cli_amqp_client *client)
+{
+    struct list *list = tf_cli_amqp_ctx(client);
+    const struct tf_cli_amqp_terms terms = {.address = list->kind->topic,
+                                            .role = TF_AMQP_RECEIVER,
+                                            .snd_settle_mode = TF_AMQP_SND_SETTLED};
+    struct tf_cli_amqp_link *link;
+    if (tf_cli_amqp_attach(client, &terms, &link)) {
+        tf_cli_run_fail(&list->run, TF_EXIT_INTERNAL, "no memory");
+        return;
+    }
+    tf_cli_amqp_credit(link, CREDIT, false);
+}
+
+static void on_attached(struct tf_cli_amqp_link *link, const struct tf_amqp_attach *attach)
+{
+    struct list *list = tf_cli_amqp_ctx(tf_cli_amqp_link_client(link));
+    (void)attach;
+    list->confirmed = true;
+    wait_on(list);
+}
+
+static void on_message(struct tf_cli_amqp_link *link, const struct tf_cli_amqp_delivery *delivery)
+{
+    static const struct tf_amqp_state accepted = {.type = TF_AMQP_STATE_ACCEPTED};
+    struct list *list = tf_cli_amqp_ctx(tf_cli_amqp_link_client(link));
+    struct tf_amqp_message message;
+    enum tf_amqp_condition condition;
+    wait_on(list);
+    if (tf_amqp_message_read(delivery->message, &message, &condition) == TF_OK &&
+        message.body_type == TF_AMQP_BODY_DATA) {
+        take_row(list, message.data);
+    }
+    if (!delivery->settled) {
+        tf_cli_amqp_dispose(list->amqp, delivery->number, &accepted, true);
+    }
+    if (tf_cli_amqp_credit_left(link) == 0) {
+        tf_cli_amqp_credit(link, CREDIT, false);
     }
 }
 
@@ -370,6 +419,10 @@ static int show(struct list *list)
 static void on_timer(void *ctx)
 {
     struct list *list = ctx;
+    if (list->by_amqp) { /* it let a link attach to the topic: it knows such a list */
+        tf_cli_run_finish(&list->run, show(list));
+        return;
+    }
     const char *peer = tf_cli_client_peer(list->client);
     if (list->own_seen || json_array_size(list->rows)) {
         tf_cli_run_finish(&list->run, show(list));
@@ -391,36 +444,74 @@ static void on_timer(void *ctx)
 
 /* ---- the command ---- */
 
-static int run(struct list *list)
+/* Connects, by what the URL says. */
+static enum tf_err connect(struct list *list)
 {
     static const struct tf_cli_handler handler = {.event = on_event, .ready = on_ready};
-    const char *name = list->kind->manual->name;
-    const struct tf_cli_task task = {.timer = on_timer, .ctx = list};
+    static const struct tf_cli_amqp_handler amqp_handler = {
+        .up = on_up, .attached = on_attached, .message = on_message};
+    const struct tf_cli_amqp_client_config amqp = {.run = &list->run,
+                                                   .url = &list->url,
+                                                   .options = &list->connection,
+                                                   .handler = &amqp_handler,
+                                                   .ctx = list};
     const struct tf_cli_client_config config = {.run = &list->run,
                                                 .url = &list->url,
                                                 .options = &list->connection,
                                                 .handler = &handler,
                                                 .ctx = list};
+    return list->by_amqp ? tf_cli_amqp_client_new(&list->amqp, &amqp)
+                         : tf_cli_client_new(&list->client, &config);
+}
+
+static int run(struct list *list)
+{
+    const char *name = list->kind->manual->name;
+    const struct tf_cli_task task = {.timer = on_timer, .ctx = list};
     int code = TF_EXIT_INTERNAL;
     if (tf_cli_run_init(&list->run, name, &task, 0)) {
         tf_cli_say(name, "the system has no event loop to give: %s", strerror(errno));
         return code;
     }
     list->rows = json_array();
-    if (!list->rows || tf_cli_client_new(&list->client, &config)) {
+    if (!list->rows || connect(list)) {
         tf_cli_say(name, "no memory");
     } else {
         code = tf_cli_run_loop(&list->run);
     }
     tf_cli_client_free(list->client);
+    tf_cli_amqp_client_free(list->amqp);
     json_decref(list->rows);
     tf_cli_run_release(&list->run);
     return code;
 }
 
+static int list_it(struct list *list, int count, char **urls)
+{
+    list->wait_us = list->wait_us ? list->wait_us : WAIT;
+    int code = take_url(list, count, urls);
+    const char *lacks = code < 0 && list->by_amqp ? tf_cli_amqp_lacks(&list->connection) : NULL;
+    if (lacks) {
+        code = tf_cli_misuse(list->kind->manual, "AMQP has no %s: leave it out", lacks);
+    }
+    if (code < 0) {
+        code = run(list);
+    }
+    tf_cli_url_release(&list->url);
+    return code;
+}
+
+int tf_cli_list_queues(const struct tf_cli_connection_options *connection, bool json,
+                       tf_time wait_us, int count, char **urls)
+{
+    struct list list = {
+        .kind = &kinds[0], .connection = *connection, .json = json, .wait_us = wait_us};
+    return list_it(&list, count, urls);
+}
+
 int tf_cli_list(int argc, char **argv)
 {
-    struct list list = {.kind = kind_of(argv[0]), .wait_us = WAIT};
+    struct list list = {.kind = kind_of(argv[0])};
     int first = 0;
     tf_cli_options_init(&list.connection);
     int code = tf_cli_manual_parse(list.kind->manual, argc, argv, take, &list, &first);
@@ -428,12 +519,8 @@ int tf_cli_list(int argc, char **argv)
         code = tf_cli_options_check(&list.connection, list.kind->manual);
     }
     if (code < 0) {
-        code = take_url(&list, argc - first, argv + first);
-    }
-    if (code < 0) {
-        code = run(&list);
+        code = list_it(&list, argc - first, argv + first);
     }
     tf_cli_options_release(&list.connection);
-    tf_cli_url_release(&list.url);
     return code;
 }

@@ -19,13 +19,14 @@ static const struct tf_cli_command commands[] = {
      NULL},
     {"coap", "VERB URL... [OPTION]...", "speak CoAP to a server", tf_cli_coap, &tf_cli_coap_manual,
      NULL},
-    {"queues", "[URL] [OPTION]...", "list the queues of a running broker", tf_cli_list,
+    {"queues", "[VERB NAME [TO]] [URL] [OPTION]...",
+     "list the queues of a running broker, look into them, change them", tf_cli_queues,
      &tf_cli_queues_manual, NULL},
     {"sessions", "[URL] [OPTION]...", "list the sessions of a running broker", tf_cli_list,
      &tf_cli_sessions_manual, NULL},
     {"connections", "[URL] [OPTION]...", "list the connections of a running broker", tf_cli_list,
      &tf_cli_connections_manual, NULL},
-    {"bench", "mqtt|coap URL [OPTION]...", "measure a broker", tf_cli_bench, NULL,
+    {"bench", "mqtt|coap|amqp URL [OPTION]...", "measure a broker", tf_cli_bench, NULL,
      tf_cli_bench_text},
 };
 

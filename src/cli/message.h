@@ -9,6 +9,8 @@
 
 #include <stdio.h>
 
+#include <jansson.h>
+
 #include <trefoil/mqtt_property.h>
 
 /* A message; the views are lent for the call. */
@@ -16,11 +18,13 @@ struct tf_cli_message {
     struct tf_bytes address;    /* UTF-8 */
     struct tf_bytes body;       /* anything */
     struct tf_bytes properties; /* a checked section of PUBLISH; empty below 5.0 */
+    const json_t *more;         /* what else JSON tells, instead of what it would; NULL: nothing */
     uint64_t wall_us;           /* when it came */
     uint16_t packet_id;         /* 0 at QoS 0 */
     uint8_t qos;
     bool retain;
     bool dup;
+    bool json; /* the body is JSON, whatever its content type says */
 };
 
 enum tf_cli_output {

@@ -3,7 +3,6 @@
  */
 #include "cli/message.h"
 
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -110,6 +109,9 @@ static json_t *envelope_of(const struct tf_cli_message *message)
     while (!failed && tf_mqtt_property_next(&cursor, &property)) {
         failed = add_property(object, &property);
     }
+    if (message->more && !failed) {
+        failed = json_object_update(object, (json_t *)message->more);
+    }
     if (failed) {
         json_decref(object);
         return NULL;
@@ -122,5 +124,5 @@ enum tf_err tf_cli_message_json(const struct tf_cli_message *message, FILE *out)
     struct tf_mqtt_property type = {0};
     bool typed = tf_mqtt_property_find(message->properties, TF_MQTT_CONTENT_TYPE, &type);
     return tf_cli_body_json(envelope_of(message), message->body,
-                            typed && tf_cli_body_says_json(type.value), out);
+                            message->json || (typed && tf_cli_body_says_json(type.value)), out);
 }

@@ -26,14 +26,17 @@ enum key {
 #define PASSWORD_MAX 65535
 
 static const struct tf_cli_option connection_options[] = {
-    {'i', "id", "ID", "the client id; by default one is made of the command and a random number"},
+    {'i', "id", "ID",
+     "the client id, in AMQP the container id; by default one is made of the command and a random "
+     "number"},
     {'V', "mqtt-version", "VERSION",
      "5 or 4 (which is 3.1.1). By default 5, and 4 if the broker does not speak that and nothing "
      "that was asked for needs it"},
     {KEY_USER, "user", "NAME", "the user's name, instead of the URL's"},
     {KEY_PASSWORD, "password", "TEXT", "the password, instead of the URL's; `ps` shows it"},
     {KEY_PASSWORD_FILE, "password-file", "FILE", "the password is the first line of FILE"},
-    {'k', "keep-alive", "SECONDS", "the keep-alive; by default 60, 0: none"},
+    {'k', "keep-alive", "SECONDS",
+     "the keep-alive, in AMQP the idle time-out; by default 60, 0: none"},
     {'d', "debug", NULL, "say on stderr what happens on the connection"},
 };
 
@@ -49,7 +52,7 @@ static const struct tf_cli_option will_options[] = {
 static const struct tf_cli_option session_options[] = {
     {'c', "keep-session", NULL,
      "resume the session of the client id, and leave it behind: what comes meanwhile at QoS 1 and "
-     "2 is kept. Needs --id"},
+     "2 is kept. AMQP: the subscription to a topic is durable. Needs --id"},
     {'x', "session-expiry", "SECONDS",
      "how long the broker shall keep the session after the end (5.0); with -c for ever by default"},
 };

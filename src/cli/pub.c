@@ -9,10 +9,12 @@
 #include <string.h>
 
 #include "base/util.h"
+#include "cli/amqp_plain.h"
 #include "cli/cli.h"
 #include "cli/client.h"
 #include "cli/coap_plain.h"
 #include "cli/help.h"
+#include "cli/lines.h"
 #include "port/clock.h"
 #include "port/input.h"
 
@@ -46,11 +48,10 @@ struct pub {
     struct tf_cli_client *client;
     uint8_t *properties; /* a section of PUBLISH */
     size_t property_length;
-    uint8_t *body; /* the message, or the input that is not yet split into lines */
+    uint8_t *body; /* the one message */
     size_t body_length, body_size;
-    size_t line_start;  /* SOURCE_LINES: what is before it has been published */
-    size_t line_looked; /* up to here there is no newline */
-    uint64_t left;      /* how often the one message is still to be sent */
+    struct tf_cli_lines lines;
+    uint64_t left; /* how often the one message is still to be sent */
     uint64_t sent, open, refused;
     tf_time next_at; /* --repeat-delay: when it may be sent again */
     bool input_over;
@@ -67,13 +68,18 @@ static const struct tf_cli_option message_options[] = {
     {'n', "empty", NULL, "an empty body; with --retain it removes the retained message"},
     {'q', "qos", "0|1|2",
      "0 (default): at most once; 1: at least once; 2: exactly once. At 1 and 2 the broker's "
-     "acknowledgement is waited for. CoAP: 0 NON, 1 (default) CON"},
-    {'r', "retain", NULL, "keep it as the value of the address, which CoAP does anyway"},
-    {'t', "type", "TYPE", "its content type, such as text/plain (5.0, CoAP)"},
-    {'P', "property", "NAME=VALUE", "a user property (5.0); may be repeated"},
-    {KEY_EXPIRY, "expiry", "SECONDS", "the broker drops it after that time (5.0)"},
-    {KEY_RESPONSE, "response", "ADDRESS", "where an answer is to go (5.0)"},
-    {KEY_CORRELATION, "correlation", "TEXT", "what an answer is to repeat (5.0)"},
+     "acknowledgement is waited for. CoAP: 0 NON, 1 (default) CON. AMQP: 0 pre-settled, 1 "
+     "(default) the receiver settles first, 2 second; a message at 1 or 2 is durable"},
+    {'r', "retain", NULL,
+     "keep it as the value of the address, which CoAP does anyway; AMQP: the annotation "
+     "x-opt-retain-message"},
+    {'t', "type", "TYPE", "its content type, such as text/plain (5.0, CoAP, AMQP)"},
+    {'P', "property", "NAME=VALUE",
+     "a user property (5.0), an application property (AMQP); may be repeated"},
+    {KEY_EXPIRY, "expiry", "SECONDS", "the broker drops it after that time (5.0, AMQP: ttl)"},
+    {KEY_RESPONSE, "response", "ADDRESS", "where an answer is to go (5.0, AMQP: reply-to)"},
+    {KEY_CORRELATION, "correlation", "TEXT",
+     "what an answer is to repeat (5.0, AMQP: correlation-id)"},
 };
 
 static const struct tf_cli_option run_options[] = {
@@ -99,6 +105,8 @@ static const struct tf_cli_example examples[] = {
     {"tail -f log | trefoil pub mqtt://broker/log -l", "A message a line, as they come."},
     {"trefoil pub mqtt://localhost/home/kitchen/temperature -n -r", "Removes the value."},
     {"trefoil pub coap://localhost/home/kitchen/temperature -m 21.5", "Sets it by CoAP, a PUT."},
+    {"trefoil pub amqp://localhost/orders -f order.json -t application/json -P shop=7",
+     "Puts a message into the queue `orders` by AMQP, and waits until it is accepted."},
 };
 
 const struct tf_cli_manual tf_cli_pub_manual = {
@@ -108,11 +116,14 @@ const struct tf_cli_manual tf_cli_pub_manual = {
     .text = "URL is mqtt://[USER[:PASSWORD]@]HOST[:PORT]/ADDRESS. What follows the slash is the "
             "address, literally and percent-decoded. Or it is coap://HOST[:PORT]/PATH[?QUERY], "
             "which is set with PUT; -n -r removes it with DELETE, and what only MQTT has is "
-            "refused. `trefoil coap` does all the rest of CoAP.",
+            "refused. `trefoil coap` does all the rest of CoAP. Or it is "
+            "amqp://[USER[:PASSWORD]@]HOST[:PORT]/ADDRESS, an AMQP 1.0 broker's node: of Trefoil's "
+            "`x` is the queue and address x, `queue://x` the queue alone, `topic://x` the address "
+            "alone.",
     .groups = groups,
     .group_count = TF_COUNT(groups),
     .after = "Exit: 0 published; 1 internal; 2 command line; 3 network; 4 not let in; 5 refused by "
-             "the broker, which says why; 6 time-out.",
+             "the broker, which says why; 6 time-out. AMQP: 0 only if all messages were accepted.",
     .examples = examples,
     .example_count = TF_COUNT(examples)};
 
@@ -398,20 +409,26 @@ static void on_input(void *ctx)
 {
     struct pub *pub = ctx;
     size_t got = 0;
-    if (reserve(pub, READ_SIZE)) {
+    enum tf_err err;
+    if (pub->arguments.source == SOURCE_LINES) {
+        err = tf_cli_lines_read(&pub->lines);
+        pub->input_over = pub->lines.over;
+    } else {
+        err = reserve(pub, READ_SIZE);
+        if (!err) {
+            err = tf_input_read(STDIN, pub->body + pub->body_length, READ_SIZE, &got);
+        }
+        pub->input_over = err == TF_CLOSED;
+        pub->body_length += got;
+    }
+    pub->run.touched = pub->run.touched || pub->input_over;
+    if (err == TF_LIMIT || err == TF_NO_MEMORY) {
         tf_cli_run_fail(&pub->run, TF_EXIT_INTERNAL,
                         "standard input holds more than a message can");
-        return;
-    }
-    enum tf_err err = tf_input_read(STDIN, pub->body + pub->body_length, READ_SIZE, &got);
-    if (err == TF_CLOSED) {
-        pub->input_over = true;
-        pub->run.touched = true;
-    } else if (err && err != TF_AGAIN) {
+    } else if (err && err != TF_AGAIN && err != TF_CLOSED) {
         tf_cli_run_fail(&pub->run, TF_EXIT_INTERNAL, "cannot read standard input: %s",
                         strerror(errno));
     }
-    pub->body_length += got;
 }
 
 /* ---- publishing ---- */
@@ -476,39 +493,16 @@ static bool publish_line(struct pub *pub, struct tf_bytes line)
     return done;
 }
 
-/* The next line; false: more input is wanted, or there is none. */
-static bool next_line(struct pub *pub, struct tf_bytes *ret_line, size_t *ret_after)
-{
-    size_t left = pub->body_length - pub->line_looked;
-    const uint8_t *newline = left ? memchr(pub->body + pub->line_looked, '\n', left) : NULL;
-    if (!newline && (!pub->input_over || pub->line_start == pub->body_length)) {
-        pub->line_looked = pub->body_length;
-        return false;
-    }
-    size_t end = newline ? (size_t)(newline - pub->body) : pub->body_length;
-    *ret_after = end + (newline != NULL);
-    *ret_line = tf_bytes_of(pub->body + pub->line_start, end - pub->line_start);
-    return true;
-}
-
 /* All lines that are there, as far as the broker takes them. True: nothing is left. */
 static bool publish_lines(struct pub *pub)
 {
     struct tf_bytes line;
-    size_t after;
     bool blocked = false;
-    while (next_line(pub, &line, &after)) {
+    while (!blocked && tf_cli_lines_next(&pub->lines, &line)) {
         blocked = !publish_line(pub, line);
-        if (blocked) {
-            break;
+        if (!blocked) {
+            tf_cli_lines_take(&pub->lines);
         }
-        pub->line_start = pub->line_looked = after;
-    }
-    if (!blocked && pub->line_start) { /* only what has no end yet is left */
-        memmove(pub->body, pub->body + pub->line_start, pub->body_length - pub->line_start);
-        pub->body_length -= pub->line_start;
-        pub->line_looked -= pub->line_start;
-        pub->line_start = 0;
     }
     tf_cli_run_want_input(&pub->run, !blocked && !pub->input_over);
     return !blocked && pub->input_over;
@@ -562,7 +556,7 @@ static void on_settled(struct pub *pub, const struct tf_mqtt_client_event *event
         if (pub->refused <= REFUSALS_SHOWN) {
             tf_cli_say("pub", "%s refused message %llu: %s", tf_cli_client_peer(pub->client),
                        (unsigned long long)event->handle,
-                       tf_cli_reason(event->reason, event->properties, why, sizeof(why)));
+                       tf_cli_reason(event->reason, tf_bytes_of(NULL, 0), why, sizeof(why)));
         }
     } else if (event->reason == TF_MQTT_NO_MATCHING_SUBSCRIBERS &&
                pub->arguments.connection.debug && !pub->warned) {
@@ -623,6 +617,35 @@ static int run_coap(const struct arguments *arguments, const char *url)
     return tf_cli_coap_publish(&publish, url);
 }
 
+/* The address may be any text: what an AMQP broker calls its nodes is its own affair. */
+static int run_amqp(const struct arguments *arguments, const char *url)
+{
+    const char *lacks = tf_cli_amqp_lacks(&arguments->connection);
+    const struct tf_cli_amqp_publish publish = {
+        .plain = {.manual = MANUAL,
+                  .connection = &arguments->connection,
+                  .qos = arguments->qos_given ? arguments->qos : 1},
+        .source = {.text = arguments->source == SOURCE_TEXT ? arguments->text : NULL,
+                   .file = arguments->source == SOURCE_FILE ? arguments->text : NULL,
+                   .input = arguments->source == SOURCE_STDIN,
+                   .empty = arguments->source == SOURCE_EMPTY},
+        .content_type = arguments->content_type,
+        .reply_to = arguments->response,
+        .correlation = arguments->correlation,
+        .properties = arguments->properties,
+        .property_count = arguments->property_count,
+        .repeat = arguments->repeat_given ? arguments->repeat : 1,
+        .repeat_delay_us = arguments->repeat_delay_us,
+        .expiry_s = arguments->expiry_s,
+        .expiry_given = arguments->expiry_given,
+        .lines = arguments->source == SOURCE_LINES,
+        .retain = arguments->retain};
+    if (lacks) {
+        return tf_cli_misuse(MANUAL, "AMQP has no %s: leave it out", lacks);
+    }
+    return tf_cli_amqp_publish(&publish, url);
+}
+
 static int run(struct pub *pub)
 {
     static const struct tf_cli_handler handler = {.event = on_event, .ready = on_ready};
@@ -666,6 +689,9 @@ int tf_cli_pub(int argc, char **argv)
     if (code < 0 && tf_cli_coap_url(argv[first])) {
         code = run_coap(&pub.arguments, argv[first]);
     }
+    if (code < 0 && tf_cli_url_is_amqp(argv[first])) {
+        code = run_amqp(&pub.arguments, argv[first]);
+    }
     if (code < 0) {
         code = take_url(&pub, argv[first]);
     }
@@ -683,5 +709,6 @@ int tf_cli_pub(int argc, char **argv)
     free(pub.arguments.properties);
     free(pub.properties);
     free(pub.body);
+    tf_cli_lines_release(&pub.lines);
     return code;
 }

@@ -6,24 +6,62 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
+#include "base/util.h"
 #include "cli/cli.h"
-#include "cli/client.h"
 #include "port/clock.h"
 #include "port/signal.h"
 
 #define FINISH_MAX (2 * TF_SECOND)
 #define STDIN 0
 
+/* ---- what is said ---- */
+
+__attribute__((format(printf, 2, 0))) static void say(const char *command, const char *format,
+                                                      va_list arguments)
+{
+    fprintf(stderr, "trefoil %s: ", command);
+    vfprintf(stderr, format, arguments);
+    fputc('\n', stderr);
+}
+
 void tf_cli_say(const char *command, const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    fprintf(stderr, "trefoil %s: ", command);
-    vfprintf(stderr, format, arguments);
-    fputc('\n', stderr);
+    say(command, format, arguments);
     va_end(arguments);
 }
+
+void tf_cli_run_hide_progress(struct tf_cli_run *run)
+{
+    if (run->progress) {
+        fputs("\r\033[K", stderr);
+        run->progress = false;
+    }
+}
+
+void tf_cli_run_say(struct tf_cli_run *run, const char *format, ...)
+{
+    va_list arguments;
+    tf_cli_run_hide_progress(run);
+    va_start(arguments, format);
+    say(run->command, format, arguments);
+    va_end(arguments);
+}
+
+void tf_cli_run_fail(struct tf_cli_run *run, int code, const char *format, ...)
+{
+    va_list arguments;
+    tf_cli_run_hide_progress(run);
+    va_start(arguments, format);
+    say(run->command, format, arguments);
+    va_end(arguments);
+    tf_cli_run_finish(run, code);
+}
+
+/* ---- life ---- */
 
 enum tf_err tf_cli_run_init(struct tf_cli_run *run, const char *command,
                             const struct tf_cli_task *task, tf_time timeout_us)
@@ -38,7 +76,7 @@ enum tf_err tf_cli_run_init(struct tf_cli_run *run, const char *command,
         run->task = *task;
     }
     run->begun = run->now;
-    tf_list_init(&run->clients);
+    tf_list_init(&run->peers);
     enum tf_err err = tf_loop_new(&run->loop);
     if (err) {
         return err;
@@ -62,6 +100,7 @@ void tf_cli_run_release(struct tf_cli_run *run)
     if (!run->loop) {
         return;
     }
+    tf_cli_run_hide_progress(run);
     tf_loop_remove(run->loop, &run->input);
     tf_loop_remove(run->loop, &run->signals);
     tf_signal_close(run->signals.fd);
@@ -69,29 +108,27 @@ void tf_cli_run_release(struct tf_cli_run *run)
     run->loop = NULL;
 }
 
-void tf_cli_run_finish(struct tf_cli_run *run, int code)
+void tf_cli_run_code(struct tf_cli_run *run, int code)
 {
     if (run->code == TF_EXIT_DONE) {
         run->code = code;
     }
-    if (run->state == TF_CLI_RUNNING) {
-        run->state = TF_CLI_FINISHING;
-        run->finish_at = tf_time_add(tf_clock_now(), FINISH_MAX);
-        run->timer_at = TF_TIME_NEVER;
-        run->touched = true;
-        tf_cli_run_want_input(run, false);
-    }
 }
 
-void tf_cli_run_fail(struct tf_cli_run *run, int code, const char *format, ...)
+void tf_cli_run_finish(struct tf_cli_run *run, int code)
 {
-    va_list arguments;
-    va_start(arguments, format);
-    fprintf(stderr, "trefoil %s: ", run->command);
-    vfprintf(stderr, format, arguments);
-    fputc('\n', stderr);
-    va_end(arguments);
-    tf_cli_run_finish(run, code);
+    tf_cli_run_code(run, code);
+    if (run->state != TF_CLI_RUNNING) {
+        return;
+    }
+    run->state = TF_CLI_FINISHING;
+    run->finish_at = tf_time_add(tf_clock_now(), FINISH_MAX);
+    run->timer_at = TF_TIME_NEVER;
+    run->touched = true;
+    tf_cli_run_want_input(run, false);
+    if (run->hooks && run->hooks->finishing) {
+        run->hooks->finishing(run);
+    }
 }
 
 void tf_cli_run_timer(struct tf_cli_run *run, tf_time at)
@@ -120,12 +157,30 @@ void tf_cli_run_want_input(struct tf_cli_run *run, bool wanted)
 
 /* ---- a turn ---- */
 
+/* The first peer from a place in the list on; NULL: there are no more. */
+static struct tf_cli_peer *peer_of(struct tf_list_node *node)
+{
+    return node ? tf_container_of(node, struct tf_cli_peer, node) : NULL;
+}
+
+static struct tf_cli_peer *first_peer(const struct tf_cli_run *run)
+{
+    return peer_of(tf_list_first(&run->peers));
+}
+
+static struct tf_cli_peer *next_peer(const struct tf_cli_run *run, struct tf_cli_peer *peer)
+{
+    return peer_of(tf_list_next(&run->peers, &peer->node));
+}
+
 /* Closes all connections as they are. */
 static void abort_all(struct tf_cli_run *run)
 {
-    struct tf_list_node *node = tf_list_first(&run->clients);
-    for (; node; node = tf_list_next(&run->clients, node)) {
-        tf_cli_client_abort(tf_cli_client_of_node(node));
+    struct tf_cli_peer *peer = first_peer(run);
+    for (; peer; peer = next_peer(run, peer)) {
+        if (peer->ops->abort) {
+            peer->ops->abort(peer);
+        }
     }
     run->state = TF_CLI_OVER;
 }
@@ -149,12 +204,19 @@ static tf_time next_deadline(const struct tf_cli_run *run)
     if (run->timeout_us && run->state == TF_CLI_RUNNING) {
         at = TF_MIN(at, tf_time_add(run->begun, run->timeout_us));
     }
-    struct tf_list_node *node = tf_list_first(&run->clients);
-    for (; node; node = tf_list_next(&run->clients, node)) {
-        tf_time deadline = tf_cli_client_deadline(tf_cli_client_of_node(node));
+    struct tf_cli_peer *peer = first_peer(run);
+    for (; peer; peer = next_peer(run, peer)) {
+        tf_time deadline = peer->ops->deadline(peer);
         at = TF_MIN(at, deadline);
     }
     return run->touched ? run->now : at;
+}
+
+static void take_input(struct tf_cli_run *run)
+{
+    if (run->input_wanted && run->task.input) {
+        run->task.input(run->task.ctx);
+    }
 }
 
 static void take_events(struct tf_cli_run *run)
@@ -164,25 +226,34 @@ static void take_events(struct tf_cli_run *run)
         if (event.source == &run->signals) {
             on_signal(run);
         } else if (event.source == &run->input) {
-            if (run->input_wanted && run->task.input) {
-                run->task.input(run->task.ctx);
-            }
+            take_input(run);
         } else {
-            tf_cli_client_io(tf_cli_client_of_source(event.source), event.ready);
+            struct tf_cli_peer *peer = tf_container_of(event.source, struct tf_cli_peer, source);
+            peer->ops->io(peer, event.ready);
         }
     }
-    if (run->input_always && run->input_wanted && run->task.input) {
+    if (run->input_always && run->input_wanted) {
         run->touched = true;
-        run->task.input(run->task.ctx);
+        take_input(run);
     }
+}
+
+static void expire(struct tf_cli_run *run)
+{
+    if (run->hooks && run->hooks->expired) {
+        run->hooks->expired(run);
+        return;
+    }
+    tf_cli_run_fail(run, TF_EXIT_TIMEOUT, "the time is over: %.3g s",
+                    (double)run->timeout_us / TF_SECOND);
 }
 
 static void look_at_time(struct tf_cli_run *run)
 {
     run->now = tf_clock_now();
-    struct tf_list_node *node = tf_list_first(&run->clients);
-    for (; node; node = tf_list_next(&run->clients, node)) {
-        tf_cli_client_tick(tf_cli_client_of_node(node));
+    struct tf_cli_peer *peer = first_peer(run);
+    for (; peer; peer = next_peer(run, peer)) {
+        peer->ops->tick(peer);
     }
     if (run->state == TF_CLI_RUNNING && run->now >= run->timer_at) {
         run->timer_at = TF_TIME_NEVER;
@@ -193,8 +264,7 @@ static void look_at_time(struct tf_cli_run *run)
     }
     if (run->state == TF_CLI_RUNNING && run->timeout_us &&
         run->now - run->begun >= run->timeout_us) {
-        tf_cli_run_fail(run, TF_EXIT_TIMEOUT, "the time is over: %.3g s",
-                        (double)run->timeout_us / TF_SECOND);
+        expire(run);
     }
 }
 
@@ -205,7 +275,7 @@ static void flush_output(struct tf_cli_run *run)
         return;
     }
     if (errno != EPIPE) {
-        tf_cli_run_fail(run, TF_EXIT_INTERNAL, "cannot write the output");
+        tf_cli_run_fail(run, TF_EXIT_INTERNAL, "cannot write the output: %s", strerror(errno));
     }
     abort_all(run);
 }
@@ -213,16 +283,22 @@ static void flush_output(struct tf_cli_run *run)
 static void write_all(struct tf_cli_run *run)
 {
     bool ended = true;
-    struct tf_list_node *node = tf_list_first(&run->clients);
-    for (; node; node = tf_list_next(&run->clients, node)) {
-        tf_cli_client_turn(tf_cli_client_of_node(node));
+    struct tf_cli_peer *peer = first_peer(run);
+    if (run->task.turn && run->state == TF_CLI_RUNNING) {
+        run->task.turn(run->task.ctx);
+    }
+    for (; peer; peer = next_peer(run, peer)) {
+        if (peer->ops->turn) {
+            peer->ops->turn(peer);
+        }
     }
     flush_output(run);
-    node = tf_list_first(&run->clients);
-    for (; node; node = tf_list_next(&run->clients, node)) {
-        struct tf_cli_client *client = tf_cli_client_of_node(node);
-        tf_cli_client_flush(client);
-        ended = ended && tf_cli_client_ended(client);
+    for (peer = first_peer(run); peer; peer = next_peer(run, peer)) {
+        peer->ops->flush(peer);
+        ended = peer->ops->ended(peer) && ended;
+    }
+    if (run->hooks && run->hooks->written) {
+        run->hooks->written(run);
     }
     if (run->state == TF_CLI_FINISHING && (ended || run->now >= run->finish_at)) {
         abort_all(run);

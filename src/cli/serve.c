@@ -6,6 +6,7 @@
  */
 #include "cli/cli.h"
 
+#include "broker/amqp_front.h"
 #include "broker/broker.h"
 #include "broker/coap_front.h"
 #include "broker/mqtt_front.h"
@@ -42,8 +43,8 @@ const char tf_cli_serve_text[] =
     "\n"
     "  -c, --config FILE  read FILE, in the language of mosquitto.conf\n"
     "      --listen URL   listen on URL, instead of where it would by default; may be repeated:\n"
-    "                     mqtt://HOST:PORT or coap://HOST:PORT; port 0 takes a free one, host *\n"
-    "                     all interfaces\n"
+    "                     mqtt://HOST:PORT, coap://HOST:PORT or amqp://HOST:PORT; port 0 takes a\n"
+    "                     free one, host * all interfaces\n"
     "      --memory       keep messages in memory: they are lost when the broker ends; this\n"
     "                     version has no other store\n"
     "      --data DIR     keep messages in DIR: not available in this version, and refused\n"
@@ -53,9 +54,9 @@ const char tf_cli_serve_text[] =
     "  -v, --verbose      log everything, whatever log_type says\n"
     "  -h, --help         print this, and end\n"
     "\n"
-    "Without a configuration it listens on port 1883 for MQTT and 5683 for CoAP, at 127.0.0.1 and\n"
-    "[::1], and lets everybody in. It prints `listening URL` for each socket, then `ready`; the\n"
-    "log goes to stderr.\n"
+    "Without a configuration it listens on port 1883 for MQTT, 5683 for CoAP and 5672 for AMQP,\n"
+    "at 127.0.0.1 and [::1], and lets everybody in. It prints `listening URL` for each socket,\n"
+    "then `ready`; the log goes to stderr.\n"
     "\n"
     "Exit: 0 ended by a signal; 1 internal; 2 command line or configuration; 3 cannot listen.\n";
 
@@ -296,7 +297,8 @@ static enum tf_err load(void *ctx, struct tf_config *ret_config)
 
 static int run(struct serve *serve, struct tf_config *config)
 {
-    static const struct tf_front_type *const types[] = {&tf_mqtt_front_type, &tf_coap_front_type};
+    static const struct tf_front_type *const types[] = {&tf_mqtt_front_type, &tf_coap_front_type,
+                                                        &tf_amqp_front_type};
     struct tf_broker_options broker_options = {.types = types,
                                                .type_count = sizeof(types) / sizeof(types[0]),
                                                .version = TREFOIL_VERSION,

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/util.h"
+#include "cli/amqp_plain.h"
 #include "cli/cli.h"
 #include "cli/client.h"
 #include "cli/coap_plain.h"
@@ -52,7 +53,8 @@ struct sub {
 static const struct tf_cli_option sub_options[] = {
     {'q', "qos", "0|1|2",
      "the highest QoS that messages may come with; by default 0. CoAP: 0 asks by NON, 1 "
-     "(default) by CON"},
+     "(default) by CON. AMQP: 0 asks for settled messages, 1 (default) settles each when it is "
+     "printed, 2 settles after the sender"},
     {'n', "count", "COUNT", "end after COUNT messages"},
     {'W', "timeout", "SECONDS", "end after that time, with exit code 6"},
     {'v', "verbose", NULL,
@@ -81,6 +83,8 @@ static const struct tf_cli_example examples[] = {
     {"trefoil sub mqtt://broker/photo -n 1 -o raw > photo.jpg", "One message, byte for byte."},
     {"trefoil sub coap://localhost/home/kitchen/temperature",
      "By CoAP: its value, and each new one."},
+    {"trefoil sub amqp://localhost/orders -n 1 -o json",
+     "By AMQP: takes one message out of the queue `orders`."},
 };
 
 static const char after[] =
@@ -98,7 +102,11 @@ static const char after[] =
     "JSON objects have timestamp, address, qos, retain, what properties there are (content_type, "
     "user_properties, expiry_s, response_address, correlation, subscription_ids, payload_format) "
     "and the body: body_json if it is a JSON object or array, or JSON by its content type; body if "
-    "it is text; else body_base64.\n"
+    "it is text; else body_base64. Those of AMQP have also durable, priority, ttl_ms, "
+    "delivery_count, message_id, user_id, to, subject, reply_to, content_encoding, expires, "
+    "created, group_id, group_sequence, reply_to_group_id, and with what is in them annotations, "
+    "delivery_annotations and footer; user_properties are the application properties with their "
+    "types. A body that is a value or a sequence is shown as JSON, a string as text.\n"
     "\n"
     "It runs until --count, --timeout, or Ctrl-C. Exit: 0 done or interrupted; 1 internal; 2 "
     "command line; 3 network; 4 not let in; 5 refused by the broker, which says why; 6 time-out.";
@@ -111,7 +119,10 @@ const struct tf_cli_manual tf_cli_sub_manual = {
         "URL is mqtt://[USER[:PASSWORD]@]HOST[:PORT]/FILTER. What follows the slash is the "
         "address, literally and percent-decoded; + stands for one level of it, # at its end "
         "for all that follow. Quote # for your shell. Or all are coap://HOST[:PORT]/PATH[?QUERY], "
-        "one address each, which are observed.",
+        "one address each, which are observed. Or all are "
+        "amqp://[USER[:PASSWORD]@]HOST[:PORT]/ADDRESS: of Trefoil's brokers `x` and `queue://x` "
+        "are queues, of which each message is taken, `topic://x` is an address, in which + and # "
+        "stand for levels.",
     .groups = groups,
     .group_count = TF_COUNT(groups),
     .after = after,
@@ -348,18 +359,21 @@ static void on_event(struct tf_cli_client *client, const struct tf_mqtt_client_e
 
 /* ---- the command ---- */
 
-/* True if all URLs are of CoAP; one of it among others makes it -1, and stderr says so. */
-static int all_coap(int count, char **urls)
+enum protocol { MIXED = -1, MQTT, COAP, AMQP };
+
+/* What all URLs are of; MIXED: stderr says so. */
+static enum protocol protocol_of(int count, char **urls)
 {
-    int coap = 0;
+    int coap = 0, amqp = 0;
     for (int i = 0; i < count; i++) {
         coap += tf_cli_coap_url(urls[i]);
+        amqp += tf_cli_url_is_amqp(urls[i]);
     }
-    if (coap && coap < count) {
-        tf_cli_misuse(MANUAL, "URLs of CoAP and of MQTT need a command each");
-        return -1;
+    if (coap + amqp && coap < count && amqp < count) {
+        tf_cli_misuse(MANUAL, "URLs of MQTT, of CoAP and of AMQP need a command each");
+        return MIXED;
     }
-    return coap > 0;
+    return coap ? COAP : amqp ? AMQP : MQTT;
 }
 
 static int run_coap(struct arguments *arguments, int count, char **urls)
@@ -382,6 +396,26 @@ static int run_coap(struct arguments *arguments, int count, char **urls)
         .count = arguments->count,
         .new_only = arguments->new_only};
     return tf_cli_coap_subscribe(&subscribe, count, urls);
+}
+
+static int run_amqp(struct arguments *arguments, int count, char **urls)
+{
+    const char *lacks = arguments->no_local        ? "--no-local"
+                        : arguments->as_published  ? "--retain-as-published"
+                        : arguments->retained_only ? "--retained-only"
+                        : arguments->new_only      ? "--new-only"
+                                                   : tf_cli_amqp_lacks(&arguments->connection);
+    if (lacks) {
+        return tf_cli_misuse(MANUAL, "AMQP has no %s: leave it out", lacks);
+    }
+    arguments->style.address = arguments->verbose || (count > 1 && arguments->style.terminal);
+    const struct tf_cli_amqp_subscribe subscribe = {
+        .plain = {.manual = MANUAL,
+                  .connection = &arguments->connection,
+                  .qos = arguments->qos_given ? arguments->qos : 1},
+        .style = &arguments->style,
+        .count = arguments->count};
+    return tf_cli_amqp_subscribe(&subscribe, count, urls);
 }
 
 static int run(struct sub *sub)
@@ -423,14 +457,15 @@ int tf_cli_sub(int argc, char **argv)
     if (code < 0) {
         code = check(&sub.arguments);
     }
-    int coap = code < 0 ? all_coap(argc - first, argv + first) : 0;
-    if (coap < 0) {
+    enum protocol protocol = code < 0 ? protocol_of(argc - first, argv + first) : MQTT;
+    if (protocol == MIXED) {
         code = TF_EXIT_USAGE;
     }
     if (code < 0) {
         tf_cli_print_complete(&sub.arguments.style);
-        code = coap ? run_coap(&sub.arguments, argc - first, argv + first)
-                    : take_urls(&sub, argc - first, argv + first);
+        code = protocol == COAP   ? run_coap(&sub.arguments, argc - first, argv + first)
+               : protocol == AMQP ? run_amqp(&sub.arguments, argc - first, argv + first)
+                                  : take_urls(&sub, argc - first, argv + first);
     }
     if (code < 0) {
         code = run(&sub);

@@ -11,6 +11,29 @@
 #include "base/util.h"
 
 #define PORT_MQTT 1883
+#define PORT_AMQP 5672
+
+/* What a command's URL may begin with, and what is said of one that does not. */
+struct scheme {
+    const char *name;
+    uint16_t port;
+    const char *no_host, *known, *unknown, *no_url;
+};
+
+static const struct scheme mqtt = {
+    "mqtt",
+    PORT_MQTT,
+    "names no host: write for example mqtt://localhost/ADDRESS",
+    "has a scheme that is not available here: mqtt is; coap and amqp for some commands",
+    "has an unknown scheme; this version speaks mqtt, coap and amqp",
+    "is no URL; it must begin like mqtt://localhost/ADDRESS, with an IPv6 address in brackets"};
+static const struct scheme amqp = {
+    "amqp",
+    PORT_AMQP,
+    "names no host: write for example amqp://localhost/ADDRESS",
+    "has a scheme that is not available here: amqp is",
+    "has an unknown scheme: it must be amqp",
+    "is no URL; it must begin like amqp://localhost/ADDRESS, with an IPv6 address in brackets"};
 
 /* The value of a hexadecimal digit; -1: it is none. */
 static int digit_of(uint8_t c)
@@ -59,11 +82,11 @@ static char *decode(struct tf_bytes in, enum tf_err *ret_err, const char **ret_w
     return out;
 }
 
-static enum tf_err take_host(const struct tf_url_parts *parts, struct tf_cli_url *url,
-                             const char **ret_why)
+static enum tf_err take_host(const struct scheme *scheme, const struct tf_url_parts *parts,
+                             struct tf_cli_url *url, const char **ret_why)
 {
     if (parts->host.length == 0) {
-        *ret_why = "names no host: write for example mqtt://localhost/ADDRESS";
+        *ret_why = scheme->no_host;
         return TF_PROTOCOL;
     }
     if (parts->host.length > TF_URL_HOST_MAX || memchr(parts->host.data, ' ', parts->host.length) ||
@@ -77,7 +100,7 @@ static enum tf_err take_host(const struct tf_url_parts *parts, struct tf_cli_url
     if (scope) {
         memmove(scope + 1, scope + 3, strlen(scope + 3) + 1);
     }
-    if (tf_url_port(parts, PORT_MQTT, &url->port) || url->port == 0) {
+    if (tf_url_port(parts, scheme->port, &url->port) || url->port == 0) {
         *ret_why = "needs a port from 1 to 65535 after the last colon, and brackets around an IPv6 "
                    "address";
         return TF_PROTOCOL;
@@ -102,27 +125,24 @@ static enum tf_err take_user(const struct tf_url_parts *parts, struct tf_cli_url
     return err;
 }
 
-static enum tf_err take_scheme(struct tf_bytes scheme, const char **ret_why)
+static enum tf_err take_scheme(const struct scheme *scheme, struct tf_bytes name,
+                               const char **ret_why)
 {
-    if (tf_bytes_equal(scheme, tf_bytes_str("mqtt"))) {
+    if (tf_bytes_equal(name, tf_bytes_str(scheme->name))) {
         return TF_OK;
     }
-    if (tf_url_scheme_known(scheme)) {
-        *ret_why =
-            "has a scheme that is not available here: mqtt is, and coap for pub, sub and get";
-        return TF_UNSUPPORTED;
-    }
-    *ret_why = "has an unknown scheme; this version speaks mqtt and coap";
-    return TF_PROTOCOL;
+    bool known = tf_url_scheme_known(name);
+    *ret_why = known ? scheme->known : scheme->unknown;
+    return known ? TF_UNSUPPORTED : TF_PROTOCOL;
 }
 
-static enum tf_err parse(const struct tf_url_parts *parts, struct tf_cli_url *url,
-                         const char **ret_why)
+static enum tf_err parse(const struct scheme *scheme, const struct tf_url_parts *parts,
+                         struct tf_cli_url *url, const char **ret_why)
 {
     struct tf_bytes rest = parts->rest;
-    enum tf_err err = take_scheme(parts->scheme, ret_why);
+    enum tf_err err = take_scheme(scheme, parts->scheme, ret_why);
     if (!err) {
-        err = take_host(parts, url, ret_why);
+        err = take_host(scheme, parts, url, ret_why);
     }
     if (!err) {
         err = take_user(parts, url, ret_why);
@@ -154,16 +174,15 @@ static void explain(const char *text, const struct tf_url_parts *parts, const ch
     snprintf(ret_why, TF_CLI_URL_WHY, "%.120s%s %s", text, strlen(text) > 120 ? "..." : "", why);
 }
 
-enum tf_err tf_cli_url_parse(const char *text, struct tf_cli_url *ret_url,
-                             char ret_why[TF_CLI_URL_WHY])
+static enum tf_err parse_text(const struct scheme *scheme, const char *text,
+                              struct tf_cli_url *ret_url, char ret_why[TF_CLI_URL_WHY])
 {
     struct tf_url_parts parts = {0};
     struct tf_cli_url url = {0};
-    const char *why = "is no URL; it must begin like mqtt://localhost/ADDRESS, with an IPv6 "
-                      "address in brackets";
+    const char *why = scheme->no_url;
     enum tf_err err = tf_url_split(text, &parts);
     if (!err) {
-        err = parse(&parts, &url, &why);
+        err = parse(scheme, &parts, &url, &why);
     }
     if (err) {
         explain(text, &parts, why, ret_why);
@@ -172,6 +191,24 @@ enum tf_err tf_cli_url_parse(const char *text, struct tf_cli_url *ret_url,
     }
     *ret_url = url;
     return TF_OK;
+}
+
+enum tf_err tf_cli_url_parse(const char *text, struct tf_cli_url *ret_url,
+                             char ret_why[TF_CLI_URL_WHY])
+{
+    return parse_text(&mqtt, text, ret_url, ret_why);
+}
+
+enum tf_err tf_cli_url_parse_amqp(const char *text, struct tf_cli_url *ret_url,
+                                  char ret_why[TF_CLI_URL_WHY])
+{
+    return parse_text(&amqp, text, ret_url, ret_why);
+}
+
+bool tf_cli_url_is_amqp(const char *text)
+{
+    struct tf_url_parts parts;
+    return !tf_url_split(text, &parts) && tf_bytes_equal(parts.scheme, tf_bytes_str("amqp"));
 }
 
 /* Both NULL, or the same text. */

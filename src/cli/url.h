@@ -28,6 +28,13 @@ struct tf_cli_url {
 TF_MUST_USE enum tf_err tf_cli_url_parse(const char *text, struct tf_cli_url *ret_url,
                                          char ret_why[TF_CLI_URL_WHY]);
 
+/* The same for amqp://[user[:password]@]host[:port][/address]. */
+TF_MUST_USE enum tf_err tf_cli_url_parse_amqp(const char *text, struct tf_cli_url *ret_url,
+                                              char ret_why[TF_CLI_URL_WHY]);
+
+/* True if it is a URL of AMQP, right or not. */
+bool tf_cli_url_is_amqp(const char *text);
+
 /* True if both name the same broker and the same user. */
 bool tf_cli_url_same_broker(const struct tf_cli_url *a, const struct tf_cli_url *b);
 

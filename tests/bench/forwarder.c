@@ -30,8 +30,8 @@
 enum {
     MAX_EVENTS = 512,
     MAX_TOPICS = 65536,
-    MAX_HELLO = 64,
-    MAX_REPLY = 8,
+    MAX_HELLO = 128,
+    MAX_REPLY = 40,
     READ_SIZE = 256 * 1024,
     MAX_OUTPUT = 64 * 1024 * 1024 /* a subscriber that is further behind is cut off */
 };

@@ -303,7 +303,7 @@ static void test_remarks_are_bounded(void **state)
     (void)state;
     assert_non_null(text);
     for (size_t i = 0; i < lines; i++)
-        memcpy(text + i * 8, "topic x\n", 9);
+        memcpy(text + i * 8, "address\n", 9);
     bench_open(&bench);
     assert_int_equal(bench_parse(&bench, text), TF_OK);
     assert_int_equal(bench.report.count, TF_CONFIG_REMARK_MAX);

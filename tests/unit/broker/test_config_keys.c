@@ -242,6 +242,8 @@ static void test_check_names_defaults_that_lose(void **state)
         "`queue_qos0_messages false`",
         "`max_retained_messages 1000000`",
         "`max_retained_bytes 1073741824`",
+        "`queue_default_max_messages 1000000`",
+        "`queue_default_max_bytes 1073741824`",
     };
     struct bench bench;
 
@@ -266,7 +268,9 @@ static void test_check_is_silent_about_what_was_said(void **state)
     assert_int_equal(bench_parse(&bench, "persistence false\nmax_packet_size 2000000\n"
                                          "max_queued_messages 100\nmax_queued_bytes 1000000\n"
                                          "queue_qos0_messages true\nmax_retained_messages 10\n"
-                                         "max_retained_bytes 10\n"),
+                                         "max_retained_bytes 10\n"
+                                         "queue_default_max_messages 10\n"
+                                         "queue_default_max_bytes 10\n"),
                      TF_OK);
     assert_int_equal(tf_config_finish(&bench.config, &bench.report), TF_OK);
     tf_config_check(&bench.config, &bench.report);
@@ -366,18 +370,18 @@ static void test_report_in_print(void **state)
 
     (void)state;
     bench_open(&bench);
-    assert_int_equal(bench_parse(&bench, "max_qos 5\nset_tcp_nodelay true\ntopic x\n"),
+    assert_int_equal(bench_parse(&bench, "max_qos 5\nset_tcp_nodelay true\nstart_type x\n"),
                      TF_PROTOCOL);
     tf_config_report_add(&bench.report, TF_CONFIG_WARNING, (struct tf_config_place){0}, "all");
     out = open_memstream(&text, &length);
     assert_non_null(out);
     assert_int_equal(tf_config_report_print(&bench.report, TF_CONFIG_WARNING, out), TF_OK);
     fclose(out);
-    assert_string_equal(text,
-                        "t.conf:1:9: error: `max_qos` must be a whole number from 0 to 2, not `5`\n"
-                        "t.conf:3:1: warning: `topic`: bridges are not available in this version: "
-                        "no connection to another broker is made\n"
-                        "warning: all\n");
+    assert_string_equal(
+        text, "t.conf:1:9: error: `max_qos` must be a whole number from 0 to 2, not `5`\n"
+              "t.conf:3:1: warning: `start_type`: bridges are not available in this version: "
+              "no connection to another broker is made\n"
+              "warning: all\n");
     free(text);
     text = NULL;
     out = open_memstream(&text, &length);

@@ -97,7 +97,7 @@ static void test_listener_lines(void **state)
 
 static void test_protocols_are_known_by_name(void **state)
 {
-    static const char *const known[] = {"websockets", "coaps", "coap+tcp", "amqp", "http"};
+    static const char *const known[] = {"websockets", "coaps", "coap+tcp", "amqps", "http"};
     struct bench bench;
     char text[100];
 
@@ -112,7 +112,64 @@ static void test_protocols_are_known_by_name(void **state)
     }
     bench_open(&bench);
     assert_int_equal(bench_parse(&bench, "listener 1\nprotocol gopher\n"), TF_PROTOCOL);
-    assert_non_null(bench_find(&bench, TF_CONFIG_ERROR, "must be mqtt or coap, not `gopher`"));
+    assert_non_null(
+        bench_find(&bench, TF_CONFIG_ERROR, "must be mqtt, coap or amqp, not `gopher`"));
+    bench_close(&bench);
+}
+
+/* ---- AMQP ---- */
+
+static void test_amqp_listener(void **state)
+{
+    struct bench bench;
+
+    (void)state;
+    bench_open(&bench);
+    assert_int_equal(bench_parse(&bench, "listener 5672\n"
+                                         "protocol amqp\n"
+                                         "listener 5673 ::1\n"
+                                         "protocol amqp\n"
+                                         "max_connections 7\n"
+                                         "amqp_max_frame_size 512\n"
+                                         "amqp_max_sessions 3\n"
+                                         "amqp_max_links 65536\n"
+                                         "amqp_max_unsettled 9\n"
+                                         "amqp_idle_timeout 0\n"),
+                     TF_OK);
+    assert_int_equal(bench.report.count, 0);
+    assert_int_equal(listener_at(&bench, 0)->protocol, TF_CONFIG_PROTOCOL_AMQP);
+    assert_int_equal(listener_at(&bench, 0)->amqp_max_frame_size, 131072);
+    assert_int_equal(listener_at(&bench, 0)->amqp_max_sessions, 256);
+    assert_int_equal(listener_at(&bench, 0)->amqp_max_links, 1024);
+    assert_int_equal(listener_at(&bench, 0)->amqp_max_unsettled, 65536);
+    assert_int_equal(listener_at(&bench, 0)->amqp_idle_timeout_s, 60);
+    assert_int_equal(listener_at(&bench, 1)->max_connections, 7);
+    assert_int_equal(listener_at(&bench, 1)->amqp_max_frame_size, 512);
+    assert_int_equal(listener_at(&bench, 1)->amqp_max_sessions, 3);
+    assert_int_equal(listener_at(&bench, 1)->amqp_max_links, 65536);
+    assert_int_equal(listener_at(&bench, 1)->amqp_max_unsettled, 9);
+    assert_int_equal(listener_at(&bench, 1)->amqp_idle_timeout_s, 0);
+    bench_close(&bench);
+
+    bench_open(&bench);
+    assert_int_equal(bench_parse(&bench, "listener 5672\n"
+                                         "protocol amqp\n"
+                                         "max_qos 1\n"
+                                         "listener 1883\n"
+                                         "amqp_max_links 1\n"),
+                     TF_OK);
+    assert_non_null(bench_find(&bench, TF_CONFIG_WARNING,
+                               "`max_qos` has no effect on a listener with `protocol amqp`"));
+    assert_non_null(
+        bench_find(&bench, TF_CONFIG_WARNING,
+                   "`amqp_max_links` has no effect on a listener with `protocol mqtt`"));
+    bench_close(&bench);
+
+    bench_open(&bench);
+    assert_int_equal(bench_parse(&bench, "listener 5672\nprotocol amqp\n"
+                                         "amqp_max_frame_size 511\n"),
+                     TF_PROTOCOL);
+    assert_non_null(bench_find(&bench, TF_CONFIG_ERROR, "from 512 to 1048576 bytes, not `511`"));
     bench_close(&bench);
 }
 
@@ -316,6 +373,12 @@ static void test_default_listener_has_its_options(void **state)
 
 static void test_without_listeners_it_is_loopback(void **state)
 {
+    static const struct {
+        enum tf_config_protocol protocol;
+        uint16_t port;
+    } defaults[] = {{TF_CONFIG_PROTOCOL_MQTT, 1883},
+                    {TF_CONFIG_PROTOCOL_COAP, 5683},
+                    {TF_CONFIG_PROTOCOL_AMQP, 5672}};
     struct bench bench;
 
     (void)state;
@@ -323,13 +386,12 @@ static void test_without_listeners_it_is_loopback(void **state)
     assert_int_equal(bench_parse(&bench, "max_packet_size 5000\n"), TF_OK);
     assert_int_equal(bench.config.listener_count, 0);
     finish(&bench);
-    assert_int_equal(bench.config.listener_count, 4);
-    for (size_t i = 0; i < 4; i++) {
+    assert_int_equal(bench.config.listener_count, 6);
+    for (size_t i = 0; i < 6; i++) {
         assert_string_equal(listener_at(&bench, i)->host, i % 2 ? "::1" : "127.0.0.1");
         assert_int_equal(listener_at(&bench, i)->may_fail, i % 2);
-        assert_int_equal(listener_at(&bench, i)->protocol,
-                         i < 2 ? TF_CONFIG_PROTOCOL_MQTT : TF_CONFIG_PROTOCOL_COAP);
-        assert_int_equal(listener_at(&bench, i)->port, i < 2 ? 1883 : 5683);
+        assert_int_equal(listener_at(&bench, i)->protocol, defaults[i / 2].protocol);
+        assert_int_equal(listener_at(&bench, i)->port, defaults[i / 2].port);
         assert_true(listener_at(&bench, i)->access.allow_anonymous);
         assert_true(listener_at(&bench, i)->access.allow_zero_length_clientid);
         assert_string_equal(listener_at(&bench, i)->access.auto_id_prefix, "auto-");
@@ -465,75 +527,80 @@ static void test_per_listener_settings_come_first(void **state)
 
 /* ---- URLs ---- */
 
+/* What --listen takes, and what comes of it. */
+static const struct {
+    const char *url;
+    enum tf_err err;
+    const char *host;
+    unsigned port;
+} urls[] = {
+    {"mqtt://127.0.0.1:1884", TF_OK, "127.0.0.1", 1884},
+    {"mqtt://localhost", TF_OK, "localhost", 1883},
+    {"mqtt://localhost/", TF_OK, "localhost", 1883},
+    {"mqtt://localhost:0", TF_OK, "localhost", 0},
+    {"mqtt://localhost:65535", TF_OK, "localhost", 65535},
+    {"mqtt://[::1]:1884", TF_OK, "::1", 1884},
+    {"mqtt://[::1]", TF_OK, "::1", 1883},
+    {"mqtt://[::]:0/", TF_OK, "::", 0},
+    {"mqtt://[fe80::1%eth0]:1", TF_OK, "fe80::1%eth0", 1},
+    {"mqtt://", TF_OK, NULL, 1883},
+    {"mqtt://*:1884", TF_OK, NULL, 1884},
+    {"mqtt://:1884", TF_OK, NULL, 1884},
+    {"mqtt://localhost:65536", TF_PROTOCOL, NULL, 0},
+    {"mqtt://localhost:", TF_PROTOCOL, NULL, 0},
+    {"mqtt://localhost:x", TF_PROTOCOL, NULL, 0},
+    {"mqtt://localhost:-1", TF_PROTOCOL, NULL, 0},
+    {"mqtt://::1", TF_PROTOCOL, NULL, 0},
+    {"mqtt://::1:1883", TF_PROTOCOL, NULL, 0},
+    {"mqtt://[::1", TF_PROTOCOL, NULL, 0},
+    {"mqtt://[::1]1883", TF_PROTOCOL, NULL, 0},
+    {"mqtt://[localhost]", TF_PROTOCOL, NULL, 0},
+    {"mqtt://[]", TF_PROTOCOL, NULL, 0},
+    {"mqtt://localhost/a/b", TF_PROTOCOL, NULL, 0},
+    {"mqtt://user@localhost", TF_PROTOCOL, NULL, 0},
+    {"mqtt://a b", TF_PROTOCOL, NULL, 0},
+    {"mqtt:localhost", TF_PROTOCOL, NULL, 0},
+    {"localhost:1883", TF_PROTOCOL, NULL, 0},
+    {"", TF_PROTOCOL, NULL, 0},
+    {"://", TF_PROTOCOL, NULL, 0},
+    {"gopher://localhost", TF_PROTOCOL, NULL, 0},
+    {"mqtts://localhost", TF_UNSUPPORTED, NULL, 0},
+    {"coap://localhost", TF_OK, "localhost", 5683},
+    {"coap://localhost:1883/", TF_OK, "localhost", 1883},
+    {"coap://[::1]:0", TF_OK, "::1", 0},
+    {"coap://*", TF_OK, NULL, 5683},
+    {"coap://localhost/a", TF_PROTOCOL, NULL, 0},
+    {"coaps://localhost", TF_UNSUPPORTED, NULL, 0},
+    {"coap+tcp://localhost", TF_UNSUPPORTED, NULL, 0},
+    {"amqp://localhost", TF_OK, "localhost", 5672},
+    {"amqp://[::1]:0", TF_OK, "::1", 0},
+    {"amqp://localhost/examples", TF_PROTOCOL, NULL, 0},
+    {"amqps://localhost", TF_UNSUPPORTED, NULL, 0},
+};
+
 static void test_urls(void **state)
 {
-    static const struct {
-        const char *url;
-        enum tf_err err;
-        const char *host;
-        unsigned port;
-    } rows[] = {
-        {"mqtt://127.0.0.1:1884", TF_OK, "127.0.0.1", 1884},
-        {"mqtt://localhost", TF_OK, "localhost", 1883},
-        {"mqtt://localhost/", TF_OK, "localhost", 1883},
-        {"mqtt://localhost:0", TF_OK, "localhost", 0},
-        {"mqtt://localhost:65535", TF_OK, "localhost", 65535},
-        {"mqtt://[::1]:1884", TF_OK, "::1", 1884},
-        {"mqtt://[::1]", TF_OK, "::1", 1883},
-        {"mqtt://[::]:0/", TF_OK, "::", 0},
-        {"mqtt://[fe80::1%eth0]:1", TF_OK, "fe80::1%eth0", 1},
-        {"mqtt://", TF_OK, NULL, 1883},
-        {"mqtt://*:1884", TF_OK, NULL, 1884},
-        {"mqtt://:1884", TF_OK, NULL, 1884},
-        {"mqtt://localhost:65536", TF_PROTOCOL, NULL, 0},
-        {"mqtt://localhost:", TF_PROTOCOL, NULL, 0},
-        {"mqtt://localhost:x", TF_PROTOCOL, NULL, 0},
-        {"mqtt://localhost:-1", TF_PROTOCOL, NULL, 0},
-        {"mqtt://::1", TF_PROTOCOL, NULL, 0},
-        {"mqtt://::1:1883", TF_PROTOCOL, NULL, 0},
-        {"mqtt://[::1", TF_PROTOCOL, NULL, 0},
-        {"mqtt://[::1]1883", TF_PROTOCOL, NULL, 0},
-        {"mqtt://[localhost]", TF_PROTOCOL, NULL, 0},
-        {"mqtt://[]", TF_PROTOCOL, NULL, 0},
-        {"mqtt://localhost/a/b", TF_PROTOCOL, NULL, 0},
-        {"mqtt://user@localhost", TF_PROTOCOL, NULL, 0},
-        {"mqtt://a b", TF_PROTOCOL, NULL, 0},
-        {"mqtt:localhost", TF_PROTOCOL, NULL, 0},
-        {"localhost:1883", TF_PROTOCOL, NULL, 0},
-        {"", TF_PROTOCOL, NULL, 0},
-        {"://", TF_PROTOCOL, NULL, 0},
-        {"gopher://localhost", TF_PROTOCOL, NULL, 0},
-        {"mqtts://localhost", TF_UNSUPPORTED, NULL, 0},
-        {"coap://localhost", TF_OK, "localhost", 5683},
-        {"coap://localhost:1883/", TF_OK, "localhost", 1883},
-        {"coap://[::1]:0", TF_OK, "::1", 0},
-        {"coap://*", TF_OK, NULL, 5683},
-        {"coap://localhost/a", TF_PROTOCOL, NULL, 0},
-        {"coaps://localhost", TF_UNSUPPORTED, NULL, 0},
-        {"coap+tcp://localhost", TF_UNSUPPORTED, NULL, 0},
-        {"amqp://localhost", TF_UNSUPPORTED, NULL, 0},
-    };
-
     (void)state;
-    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+    for (size_t i = 0; i < sizeof(urls) / sizeof(urls[0]); i++) {
         struct bench bench;
         enum tf_err err;
 
         bench_open(&bench);
-        err = tf_config_add_url(&bench.config, rows[i].url, &bench.report);
-        if (err != rows[i].err)
-            fail_msg("%s: %s", rows[i].url, tf_err_name(err));
+        err = tf_config_add_url(&bench.config, urls[i].url, &bench.report);
+        if (err != urls[i].err)
+            fail_msg("%s: %s", urls[i].url, tf_err_name(err));
         if (err) {
             assert_int_equal(bench.report.errors, 1);
             assert_int_equal(bench.config.listener_count, 0);
         } else {
-            assert_int_equal(listener_at(&bench, 0)->port, rows[i].port);
-            assert_int_equal(listener_at(&bench, 0)->protocol, rows[i].url[0] == 'c'
-                                                                   ? TF_CONFIG_PROTOCOL_COAP
-                                                                   : TF_CONFIG_PROTOCOL_MQTT);
+            assert_int_equal(listener_at(&bench, 0)->port, urls[i].port);
+            assert_int_equal(listener_at(&bench, 0)->protocol,
+                             urls[i].url[0] == 'c'   ? TF_CONFIG_PROTOCOL_COAP
+                             : urls[i].url[0] == 'a' ? TF_CONFIG_PROTOCOL_AMQP
+                                                     : TF_CONFIG_PROTOCOL_MQTT);
             assert_true(listener_at(&bench, 0)->from_command);
-            if (rows[i].host)
-                assert_string_equal(listener_at(&bench, 0)->host, rows[i].host);
+            if (urls[i].host)
+                assert_string_equal(listener_at(&bench, 0)->host, urls[i].host);
             else
                 assert_null(listener_at(&bench, 0)->host);
         }
@@ -581,6 +648,7 @@ int main(void)
         cmocka_unit_test(test_options_belong_to_the_listener_above),
         cmocka_unit_test(test_listener_lines),
         cmocka_unit_test(test_protocols_are_known_by_name),
+        cmocka_unit_test(test_amqp_listener),
         cmocka_unit_test(test_coap_listener),
         cmocka_unit_test(test_coap_values_that_are_wrong),
         cmocka_unit_test(test_keys_of_another_protocol),

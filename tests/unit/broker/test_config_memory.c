@@ -48,11 +48,13 @@ static char *failing_strdup(const char *text)
 #include "broker/config_apply.c"
 #include "broker/config_check.c"
 #include "broker/config_diff.c"
+#include "broker/config_find.c"
 #include "broker/config_io.c"
 #include "broker/config_keys.c"
 #include "broker/config_listen.c"
 #include "broker/config_manual.c"
 #include "broker/config_parse.c"
+#include "broker/config_queue.c"
 #include "broker/config_report.c"
 #include "broker/config_value.c"
 
@@ -65,7 +67,7 @@ static const struct memory_file files[] = {
              "log_dest file /x\nlog_timestamp_format %H\nclientid_prefixes a\nauto_id_prefix b\n"
              "persistence true\ninclude_dir d\n"},
     {"d/a.conf", "listener 1885\nbind_address 127.0.0.1\npid_file /p\n"},
-    {"d/b.conf", "topic x\n"},
+    {"d/b.conf", "queue q\nqueue_bind x\nqueue_bind y\nqueue_dead_letter z\ntopic x\n"},
     {NULL, NULL},
 };
 

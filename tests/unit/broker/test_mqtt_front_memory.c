@@ -68,7 +68,7 @@ static void test_idle_connections_have_no_buffer(void **state)
     peer_publish(&client, "a", "nobody hears it, and nothing is answered", 0, 0);
     driver_run(driver);
     assert_null(conn->buffer);
-    assert_null(conn->input);
+    assert_null(conn->input.data);
     peer_publish(&client, "a", "x", 2, 1);
     peer_expect(&client, PUBACK);
     assert_null(conn->buffer);
@@ -76,10 +76,10 @@ static void test_idle_connections_have_no_buffer(void **state)
     driver_feed(client.conn, half, sizeof(half));
     driver_run(driver);
     assert_null(conn->buffer);
-    assert_non_null(conn->input);
+    assert_non_null(conn->input.data);
     driver_advance(driver, 120 * TF_SECOND); /* its timer looks at it */
     assert_null(conn->buffer);
-    assert_true(front->buffer_count >= 1); /* kept for whoever needs one */
+    assert_true(front->buffers.count >= 1); /* kept for whoever needs one */
     stop(driver);
 }
 

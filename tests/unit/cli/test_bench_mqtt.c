@@ -49,8 +49,8 @@ static void setup(struct fixture *fixture, uint8_t version, uint8_t qos, bool ba
     fixture->publisher.role = TF_BENCH_PUBLISHER;
     fixture->subscriber.role = TF_BENCH_SUBSCRIBER;
     assert_true(tf_bench_ledger_init(&fixture->world.ledger, 1, 1, 1, 2));
-    assert_int_equal(tf_bench_mqtt_greet(&fixture->world, &fixture->publisher), TF_OK);
-    assert_int_equal(tf_bench_mqtt_greet(&fixture->world, &fixture->subscriber), TF_OK);
+    assert_int_equal(tf_bench_mqtt_greet(&fixture->world, &fixture->publisher, 0), TF_OK);
+    assert_int_equal(tf_bench_mqtt_greet(&fixture->world, &fixture->subscriber, 0), TF_OK);
 }
 
 static void teardown(struct fixture *fixture)

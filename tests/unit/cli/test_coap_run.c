@@ -152,7 +152,7 @@ static struct command *command_new(void)
 {
     struct command *command = calloc(1, sizeof(*command));
     assert_non_null(command);
-    command->run.command = "test";
+    command->run.base.command = "test";
     command->run.task = (struct tf_cli_coap_task){
         .answer = on_answer, .pong = on_pong, .failed = on_failed, .ctx = command};
     assert_int_equal(tf_cli_coap_run_init(&command->run), TF_OK);
@@ -178,7 +178,7 @@ static void check(struct command *command, int code, const char *seen)
     for (size_t i = 0; i < command->count; i++) {
         assert_int_equal(tf_cli_coap_run_call(&command->run, &command->calls[i]), TF_OK);
     }
-    assert_int_equal(tf_cli_coap_run_loop(&command->run), code);
+    assert_int_equal(tf_cli_run_loop(&command->run.base), code);
     assert_string_equal(command->seen, seen);
     tf_cli_coap_run_release(&command->run);
     for (size_t i = 0; i < command->count; i++) {
@@ -232,7 +232,7 @@ static void test_refused_among_others(void **state)
     for (size_t i = 0; i < command->count; i++) {
         assert_int_equal(tf_cli_coap_run_call(&command->run, &command->calls[i]), TF_OK);
     }
-    int code = tf_cli_coap_run_loop(&command->run);
+    int code = tf_cli_run_loop(&command->run.base);
     assert_true(code == TF_EXIT_NETWORK || code == TF_EXIT_REFUSED);
     assert_non_null(strstr(command->seen, "0:2.05:ok "));
     assert_non_null(strstr(command->seen, "1:failed "));
@@ -280,7 +280,7 @@ static void test_time_out(void **state)
     add(command, server->port, "silent");
     check(command, TF_EXIT_TIMEOUT, "0:failed ");
     command = command_new();
-    command->run.timeout_us = 20 * TF_MILLISECOND;
+    command->run.base.timeout_us = 20 * TF_MILLISECOND;
     add(command, server->port, "silent");
     add(command, server->port, "silent");
     check(command, TF_EXIT_TIMEOUT, "0:failed 1:failed ");
@@ -291,7 +291,7 @@ static void test_silence_that_was_asked_for(void **state)
 {
     const struct server *server = *state;
     struct command *command = command_new();
-    command->run.timeout_us = 20 * TF_MILLISECOND;
+    command->run.base.timeout_us = 20 * TF_MILLISECOND;
     struct tf_cli_coap_call *call = add(command, server->port, "silent");
     call->silent = call->request.non = true;
     check(command, TF_EXIT_DONE, "0:failed ");

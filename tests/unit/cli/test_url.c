@@ -91,6 +91,35 @@ static void test_bad(void **state)
     }
 }
 
+static void test_amqp(void **state)
+{
+    static const struct {
+        const char *text, *address;
+        uint16_t port;
+    } rows[] = {
+        {"amqp://h", "", 5672},
+        {"amqp://h/a", "a", 5672},
+        {"amqp://h:1//queue/a", "/queue/a", 1},
+        {"amqp://h/topic://a/%23", "topic://a/#", 5672},
+    };
+    struct tf_cli_url url;
+    char why[TF_CLI_URL_WHY];
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        assert_true(tf_cli_url_is_amqp(rows[i].text));
+        assert_int_equal(tf_cli_url_parse_amqp(rows[i].text, &url, why), TF_OK);
+        assert_string_equal(url.address, rows[i].address);
+        assert_int_equal(url.port, rows[i].port);
+        tf_cli_url_release(&url);
+        assert_int_equal(tf_cli_url_parse(rows[i].text, &url, why), TF_UNSUPPORTED);
+    }
+    assert_false(tf_cli_url_is_amqp("mqtt://h/amqp://x"));
+    assert_false(tf_cli_url_is_amqp("amqps://h"));
+    assert_int_equal(tf_cli_url_parse_amqp("mqtt://h", &url, why), TF_UNSUPPORTED);
+    assert_int_equal(tf_cli_url_parse_amqp("amqp://:1/a", &url, why), TF_PROTOCOL);
+    assert_non_null(strstr(why, "amqp://localhost"));
+}
+
 /* What is said of a bad URL never has its password, and is short. */
 static void test_sentence(void **state)
 {
@@ -137,9 +166,8 @@ static void test_same_broker(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_good),
-        cmocka_unit_test(test_bad),
-        cmocka_unit_test(test_sentence),
+        cmocka_unit_test(test_good),        cmocka_unit_test(test_bad),
+        cmocka_unit_test(test_amqp),        cmocka_unit_test(test_sentence),
         cmocka_unit_test(test_same_broker),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

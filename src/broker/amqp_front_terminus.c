@@ -1,0 +1,557 @@
+/*
+ * What a link's terminus means (design: AMQP names): a queue that is declared by using it, a queue
+ * alone, a topic, a dynamic node, `to` of each message, or the broker's management.
+ *
+ *                 we send (the source)                      we receive (the target)
+ *   `x`           consumer of queue x, bound to address x    publisher to address x, queue x kept
+ *   queue         consumer of the queue                      producer into the queue
+ *   topic         consumer of a private queue, or of a       publisher to the address
+ *                 durable one, bound to the filter
+ *   dynamic       consumer of a new queue                    producer into a new queue
+ *   none          refused                                    `to` decides
+ *
+ * The attach is answered when the routing has: until then what the answer says is kept.
+ */
+#include "base/assert.h"
+#include "base/mem.h"
+#include "broker/address.h"
+#include "broker/amqp_front_internal.h"
+#include "broker/queues.h"
+
+#include <trefoil/amqp_value.h>
+
+#define CAPABILITIES_MAX 48u
+#define NODE_NAME_MAX 64u
+#define DYNAMIC "$dynamic/" /* names of dynamic nodes; never declared by using them */
+
+/* What the answer to an attach says, with all it views. */
+struct amqp_attaching {
+    size_t size; /* of the allocation */
+    struct tf_amqp_attach reply;
+    uint8_t capabilities[CAPABILITIES_MAX];
+    uint8_t outcomes[96];
+    uint8_t default_outcome[8];
+    uint8_t node[NODE_NAME_MAX]; /* name of a dynamic node */
+    uint8_t text[];
+};
+
+/* What the peer asked for, as it is resolved. */
+struct wanted {
+    enum tf_mapping_node node;
+    struct tf_bytes address;
+    bool topic_capability;
+};
+
+void tf_amqp_front_attaching_free(struct amqp_link *link)
+{
+    if (link->attaching) {
+        tf_amqp_front_free(amqp_link_conn(link)->front, link->attaching, link->attaching->size);
+        link->attaching = NULL;
+    }
+}
+
+static bool we_send(const struct amqp_link *link)
+{
+    return tf_amqp_link_role(link->machine) == TF_AMQP_SENDER;
+}
+
+/* A copy of `bytes` at *at, which moves on. */
+static struct tf_bytes put(uint8_t **at, struct tf_bytes bytes)
+{
+    if (bytes.length == 0) {
+        return (struct tf_bytes){NULL, 0};
+    }
+    memcpy(*at, bytes.data, bytes.length);
+    *at += bytes.length;
+    return (struct tf_bytes){*at - bytes.length, bytes.length};
+}
+
+/* The outcomes that we can deal with, and what holds where the peer gives none (3.5.3). */
+static void describe_outcomes(struct amqp_attaching *attaching)
+{
+    static const char *const names[] = {"amqp:accepted:list", "amqp:rejected:list",
+                                        "amqp:released:list", "amqp:modified:list"};
+    struct tf_bytes symbols[TF_COUNT(names)];
+    struct tf_amqp_terminus *source = &attaching->reply.source;
+    struct tf_amqp_state released = {.type = TF_AMQP_STATE_RELEASED};
+    for (size_t i = 0; i < TF_COUNT(names); i++) {
+        symbols[i] = tf_bytes_str(names[i]);
+    }
+    struct tf_writer writer = tf_writer_of(attaching->outcomes, sizeof(attaching->outcomes));
+    tf_amqp_write_symbols(&writer, symbols, TF_COUNT(symbols));
+    source->outcomes = tf_bytes_of(attaching->outcomes, tf_writer_length(&writer));
+    writer = tf_writer_of(attaching->default_outcome, sizeof(attaching->default_outcome));
+    tf_amqp_state_write(&writer, &released);
+    source->default_outcome = tf_bytes_of(attaching->default_outcome, tf_writer_length(&writer));
+}
+
+/* Copies what the answer repeats of the peer's attach. False: no memory. */
+static bool begin_answer(struct amqp_link *link, const struct tf_amqp_attach *attach)
+{
+    struct amqp_conn *conn = amqp_link_conn(link);
+    size_t size = sizeof(struct amqp_attaching) + attach->name.length +
+                  attach->source.address.length + attach->target.address.length;
+    struct amqp_attaching *attaching = tf_amqp_front_alloc(conn->front, size);
+    if (!attaching) {
+        return false;
+    }
+    memset(attaching, 0, sizeof(*attaching));
+    attaching->size = size;
+    uint8_t *at = attaching->text;
+    struct tf_amqp_attach *reply = &attaching->reply;
+    reply->name = put(&at, attach->name);
+    reply->snd_settle_mode = attach->snd_settle_mode;
+    reply->rcv_settle_mode = attach->rcv_settle_mode;
+    reply->max_message_size =
+        we_send(link) ? 0 : conn->servers->configs[conn->listener].max_message_size;
+    reply->source = (struct tf_amqp_terminus){
+        .type = attach->source.type,
+        .has_address = attach->source.has_address,
+        .address = put(&at, attach->source.address),
+        .durable = attach->source.durable,
+        .expiry_policy = attach->source.expiry_policy,
+        .timeout_s = attach->source.timeout_s,
+        .distribution = attach->source.distribution,
+    };
+    reply->target = (struct tf_amqp_terminus){
+        .type = attach->target.type,
+        .has_address = attach->target.has_address,
+        .address = put(&at, attach->target.address),
+        .durable = attach->target.durable,
+        .expiry_policy = attach->target.expiry_policy,
+        .timeout_s = attach->target.timeout_s,
+    };
+    link->attaching = attaching;
+    return true;
+}
+
+/* The attach is answered: the link ends, or begins to work. */
+static void answered(struct amqp_link *link)
+{
+    struct amqp_front *front = amqp_link_conn(link)->front;
+    if (link->refused && link->refusal == TF_AMQP_NO_ERROR) {
+        tf_amqp_link_detach(link->machine, true, NULL);
+    } else if (link->refused) {
+        struct tf_amqp_error error = tf_amqp_error_of(link->refusal, link->refusal_text);
+        tf_amqp_link_detach(link->machine, true, &error);
+    } else if (!we_send(link)) {
+        tf_amqp_front_link_grant(link);
+    } else {
+        link->counted = true;
+        front->front.counters.subscriptions++;
+        tf_named_ready(&link->consumer); /* the peer's flow may have come first */
+    }
+}
+
+void tf_amqp_front_link_answer(struct amqp_link *link)
+{
+    struct amqp_conn *conn = amqp_link_conn(link);
+    struct amqp_attaching *attaching = link->attaching;
+    enum tf_err err = TF_AGAIN;
+    if (tf_amqp_front_conn_lend(conn, TF_FRONT_BUFFER_SIZE)) {
+        err = tf_amqp_link_attach_reply(link->machine, &attaching->reply);
+        if (err == TF_NO_MEMORY) {
+            err = tf_amqp_front_conn_lend(conn, attaching->size + 1024)
+                      ? tf_amqp_link_attach_reply(link->machine, &attaching->reply)
+                      : TF_AGAIN;
+        }
+    }
+    link->answering = err == TF_AGAIN;
+    if (err == TF_AGAIN) {
+        if (!conn->buffer) {
+            tf_amqp_front_conn_starve(conn);
+        }
+        tf_amqp_front_link_block(link);
+        return;
+    }
+    tf_amqp_front_attaching_free(link);
+    if (err == TF_CLOSED) {
+        return; /* its session is ending */
+    }
+    if (err) {
+        tf_amqp_front_conn_end(conn, TF_AMQP_FRAME_SIZE_TOO_SMALL, "an attach does not fit");
+    } else {
+        answered(link);
+    }
+    tf_stream_touch(&conn->stream);
+}
+
+void tf_amqp_front_link_refuse(struct amqp_link *link, enum tf_amqp_condition condition,
+                               const char *text)
+{
+    link->kind = AMQP_LINK_NONE;
+    link->refused = true;
+    link->refusal = condition;
+    link->refusal_text = text;
+    if (!link->attaching) {
+        answered(link);
+        return;
+    }
+    if (we_send(link)) { /* 2.6.3: the terminus that is not there is null */
+        link->attaching->reply.source = (struct tf_amqp_terminus){0};
+    } else {
+        link->attaching->reply.target = (struct tf_amqp_terminus){0};
+    }
+    tf_amqp_front_link_answer(link);
+}
+
+/* The routing has said whether the link has its node. */
+static void resolved(struct amqp_link *link, enum tf_err err)
+{
+    switch (err) {
+    case TF_OK:
+        tf_amqp_front_link_answer(link);
+        break;
+    case TF_NOT_FOUND:
+        tf_amqp_front_link_refuse(link, TF_AMQP_NOT_FOUND, "there is no such queue");
+        break;
+    case TF_EXISTS:
+        tf_amqp_front_link_refuse(link, TF_AMQP_RESOURCE_LOCKED, "somebody has it alone");
+        break;
+    default:
+        tf_amqp_front_link_refuse(link, TF_AMQP_RESOURCE_LIMIT_EXCEEDED,
+                                  err == TF_LIMIT ? "too many queues" : "no memory");
+        break;
+    }
+    tf_amqp_front_conn_touch(amqp_link_conn(link));
+}
+
+/* Where resolving ends at once: TF_AGAIN means that the routing calls back. */
+static void resolve_now(struct amqp_link *link, enum tf_err err)
+{
+    if (err != TF_AGAIN) {
+        if (err) {
+            link->consuming = link->producing = false;
+        }
+        resolved(link, err);
+    }
+}
+
+void tf_amqp_front_consumer_attached(struct tf_named_consumer *consumer, enum tf_err err)
+{
+    struct amqp_link *link = tf_container_of(consumer, struct amqp_link, consumer);
+    link->consuming = err == TF_OK;
+    resolved(link, err);
+}
+
+static void producer_attached(struct tf_named_producer *producer, enum tf_err err)
+{
+    struct amqp_link *link = tf_container_of(producer, struct amqp_link, producer);
+    link->producing = err == TF_OK;
+    resolved(link, err);
+}
+
+static void producer_room(struct tf_named_producer *producer, uint32_t room)
+{
+    struct amqp_link *link = tf_container_of(producer, struct amqp_link, producer);
+    (void)room;
+    if (!link->attaching) {
+        tf_amqp_front_link_grant(link);
+        tf_stream_touch(&amqp_link_conn(link)->stream);
+    }
+}
+
+static void producer_deleted(struct tf_named_producer *producer)
+{
+    struct amqp_link *link = tf_container_of(producer, struct amqp_link, producer);
+    link->producing = false;
+    tf_amqp_front_link_fail(link, TF_AMQP_RESOURCE_DELETED, "the queue was deleted");
+}
+
+static const struct tf_named_producer_ops producer_ops = {
+    .attached = producer_attached, .room = producer_room, .deleted = producer_deleted};
+
+/* Attaches the link to a queue, which is declared as `spec` says if it is not there. */
+static void join(struct amqp_link *link, struct tf_bytes name, struct tf_bytes filter,
+                 const struct tf_queue_spec *spec, bool values)
+{
+    struct tf_shard *shard = amqp_link_conn(link)->front->shard;
+    struct tf_queue_declaration declaration = {
+        .name = name,
+        .filter = filter,
+        .options = {.qos = 1, .upgrade = !(values && link->settled)},
+        .spec = spec,
+        .values = values};
+    if (we_send(link)) {
+        link->consuming = true;
+        resolve_now(link, tf_shard_consume(shard, &link->consumer, &declaration));
+    } else {
+        link->producing = true;
+        link->producer.ops = &producer_ops;
+        resolve_now(link, tf_shard_produce(shard, &link->producer, &declaration));
+    }
+}
+
+/* Keeps the address of the link's node. False: no memory. */
+static bool keep_address(struct amqp_link *link, struct tf_bytes address)
+{
+    link->address = tf_amqp_front_alloc(amqp_link_conn(link)->front, address.length);
+    if (!link->address) {
+        return false;
+    }
+    memcpy(link->address, address.data, address.length);
+    link->address_length = (uint16_t)address.length;
+    return true;
+}
+
+static struct tf_queue_spec spec_of(const struct amqp_link *link, struct tf_bytes name)
+{
+    struct tf_queue_spec spec;
+    (void)tf_queues_spec_of(amqp_link_conn(link)->front->context.config, name, &spec);
+    return spec;
+}
+
+/*
+ * A node of the broker's naming (3.5.3, 3.5.4: dynamic): a queue bound to the address of its own
+ * name, so that MQTT and CoAP can answer to it too. Its home is this shard.
+ */
+static void resolve_dynamic(struct amqp_link *link)
+{
+    static const char digits[] = "0123456789abcdef";
+    static const char head[] = DYNAMIC;
+    struct amqp_front *front = amqp_link_conn(link)->front;
+    struct amqp_attaching *attaching = link->attaching;
+    const size_t fixed = sizeof(head) - 1;
+    struct tf_bytes name;
+    memcpy(attaching->node, head, fixed);
+    do {
+        uint8_t random[16];
+        front->context.random(front->context.random_ctx, random, sizeof(random));
+        for (size_t i = 0; i < sizeof(random); i++) {
+            attaching->node[fixed + 2 * i] = (uint8_t)digits[random[i] >> 4];
+            attaching->node[fixed + 2 * i + 1] = (uint8_t)digits[random[i] & 15];
+        }
+        name = tf_bytes_of(attaching->node, fixed + 2 * sizeof(random));
+    } while (tf_shard_home(front->shard, name) != front->shard->config.number);
+    struct tf_amqp_terminus *terminus =
+        we_send(link) ? &attaching->reply.source : &attaching->reply.target;
+    terminus->dynamic = true;
+    terminus->has_address = true;
+    terminus->address = name;
+    struct tf_queue_spec spec = spec_of(link, name);
+    spec.idle = TF_TIME_NEVER;
+    link->dynamic = true;
+    if (!keep_address(link, name)) {
+        resolve_now(link, TF_NO_MEMORY);
+        return;
+    }
+    if (we_send(link)) {
+        describe_outcomes(attaching);
+    } else {
+        link->answer |= AMQP_ANSWER_QUEUE;
+    }
+    link->kind = we_send(link) ? AMQP_LINK_CONSUMER : AMQP_LINK_PRODUCER;
+    link->consumer.settled = link->settled;
+    join(link, name, name, &spec, false);
+}
+
+/* The queue of a durable subscription is known by its container and link (design: AMQP names). */
+static void resolve_subscription(struct amqp_link *link, const struct tf_amqp_terminus *source,
+                                 struct tf_bytes filter)
+{
+    static const char head[] = "$subscription/";
+    struct amqp_conn *conn = amqp_link_conn(link);
+    struct tf_bytes link_name = {link->key + 1, link->key_length - 1};
+    size_t length = sizeof(head) + conn->container->id_length + link_name.length;
+    if (length > UINT16_MAX) {
+        resolve_now(link, TF_LIMIT);
+        return;
+    }
+    link->address = tf_amqp_front_alloc(conn->front, length);
+    if (!link->address) {
+        resolve_now(link, TF_NO_MEMORY);
+        return;
+    }
+    link->address_length = (uint16_t)length;
+    struct tf_writer writer = tf_writer_of(link->address, length);
+    tf_write_bytes(&writer, tf_bytes_str(head));
+    tf_write_bytes(&writer, tf_bytes_of(conn->container->id, conn->container->id_length));
+    tf_write_u8(&writer, '/');
+    tf_write_bytes(&writer, link_name);
+    struct tf_queue_spec spec = spec_of(link, amqp_link_address(link));
+    bool expires = source->expiry_policy != TF_AMQP_EXPIRY_NEVER;
+    spec.idle = expires ? source->timeout_s * TF_SECOND : TF_TIME_NEVER;
+    spec.idle_when_empty = false;
+    spec.durable = source->durable != TF_AMQP_DURABLE_NONE;
+    link->subscription = true;
+    join(link, amqp_link_address(link), filter, &spec, false);
+}
+
+static void resolve_source(struct amqp_link *link, const struct tf_amqp_terminus *source,
+                           const struct wanted *wanted)
+{
+    struct tf_queue_spec spec = spec_of(link, wanted->address);
+    link->kind = AMQP_LINK_CONSUMER;
+    describe_outcomes(link->attaching);
+    link->consumer.settled = link->settled;
+    if (wanted->node == TF_NODE_TOPIC) {
+        if (source->durable != TF_AMQP_DURABLE_NONE ||
+            source->expiry_policy == TF_AMQP_EXPIRY_NEVER) {
+            resolve_subscription(link, source, wanted->address);
+        } else {
+            join(link, (struct tf_bytes){NULL, 0}, wanted->address, &spec, true);
+        }
+        return;
+    }
+    link->consumer.browse = source->distribution == TF_AMQP_DISTRIBUTION_COPY;
+    join(link, wanted->address,
+         wanted->node == TF_NODE_PLAIN ? wanted->address : (struct tf_bytes){NULL, 0},
+         wanted->address.data[0] == '$' ? NULL : &spec, false);
+}
+
+static void resolve_target(struct amqp_link *link, const struct wanted *wanted)
+{
+    struct tf_queue_spec spec = spec_of(link, wanted->address);
+    link->answer |= wanted->topic_capability ? AMQP_ANSWER_TOPIC : 0;
+    if (!keep_address(link, wanted->address)) {
+        resolve_now(link, TF_NO_MEMORY);
+        return;
+    }
+    if (wanted->node == TF_NODE_QUEUE) {
+        link->kind = AMQP_LINK_PRODUCER;
+        link->answer |= AMQP_ANSWER_QUEUE;
+        join(link, wanted->address, (struct tf_bytes){NULL, 0},
+             wanted->address.data[0] == '$' ? NULL : &spec, false);
+        return;
+    }
+    link->kind = AMQP_LINK_PUBLISHER;
+    if (wanted->node == TF_NODE_PLAIN) {
+        link->answer |= AMQP_ANSWER_QUEUE;
+        join(link, wanted->address, wanted->address, &spec, false);
+    } else {
+        resolve_now(link, TF_OK);
+    }
+}
+
+/* Says in the answer which of `queue` and `topic` holds, if the peer asked for one. */
+static void grant_capability(struct amqp_link *link, const struct tf_amqp_terminus *asked,
+                             const char *name)
+{
+    struct amqp_attaching *attaching = link->attaching;
+    struct tf_amqp_terminus *terminus =
+        we_send(link) ? &attaching->reply.source : &attaching->reply.target;
+    if (tf_amqp_symbols_have(asked->capabilities, tf_bytes_str(name))) {
+        struct tf_writer writer =
+            tf_writer_of(attaching->capabilities, sizeof(attaching->capabilities));
+        tf_amqp_write_symbol(&writer, tf_bytes_str(name));
+        terminus->capabilities = tf_bytes_of(attaching->capabilities, tf_writer_length(&writer));
+    }
+}
+
+static bool begins_with(struct tf_bytes address, const char *head)
+{
+    struct tf_bytes start = tf_bytes_str(head);
+    return address.length > start.length &&
+           tf_bytes_equal(tf_bytes_of(address.data, start.length), start);
+}
+
+static bool wild(struct tf_bytes address)
+{
+    for (size_t i = 0; i < address.length; i++) {
+        if (address.data[i] == '+' || address.data[i] == '#') {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* What an address with its capabilities names. False: nothing, the link has been refused. */
+static bool look_up(struct amqp_link *link, const struct tf_amqp_terminus *terminus,
+                    struct wanted *ret)
+{
+    struct amqp_front *front = amqp_link_conn(link)->front;
+    uint8_t *buffer =
+        tf_amqp_front_scratch(front, AMQP_SCRATCH_NAMES, terminus->address.length + 1);
+    if (!buffer) {
+        resolve_now(link, TF_NO_MEMORY);
+        return false;
+    }
+    if (tf_mapping_amqp_address(terminus->address, we_send(link), buffer, &ret->node,
+                                &ret->address)) {
+        tf_amqp_front_link_refuse(link, TF_AMQP_INVALID_FIELD, "this is not an address");
+        return false;
+    }
+    ret->topic_capability = tf_amqp_symbols_have(terminus->capabilities, tf_bytes_str("topic"));
+    bool dynamic = begins_with(ret->address, DYNAMIC);
+    if (ret->node == TF_NODE_PLAIN) {
+        if (dynamic && we_send(link)) {
+            ret->node = TF_NODE_QUEUE;
+        } else if (ret->topic_capability || wild(ret->address) || ret->address.data[0] == '$' ||
+                   tf_queues_is_topic(front->context.config, ret->address)) {
+            ret->node = TF_NODE_TOPIC;
+        } else if (tf_amqp_symbols_have(terminus->capabilities, tf_bytes_str("queue"))) {
+            ret->node = TF_NODE_QUEUE;
+        }
+    }
+    bool refused = ret->node == TF_NODE_QUEUE ? ret->address.data[0] == '$' && !dynamic
+                                              : !we_send(link) && !tf_address_open(ret->address);
+    if (refused) {
+        tf_amqp_front_link_refuse(link, TF_AMQP_UNAUTHORIZED_ACCESS, "this name is the system's");
+        return false;
+    }
+    grant_capability(link, terminus, ret->node == TF_NODE_TOPIC ? "topic" : "queue");
+    return true;
+}
+
+void tf_amqp_front_link_resolve(struct amqp_link *link, const struct tf_amqp_attach *attach)
+{
+    bool sending = we_send(link);
+    const struct tf_amqp_terminus *terminus = sending ? &attach->source : &attach->target;
+    struct wanted wanted;
+    link->settled = attach->snd_settle_mode == TF_AMQP_SND_SETTLED;
+    if (!sending && attach->rcv_settle_mode == TF_AMQP_RCV_SECOND) {
+        link->answer |= AMQP_ANSWER_SECOND;
+    }
+    if (!begin_answer(link, attach)) {
+        tf_amqp_front_conn_end(amqp_link_conn(link), TF_AMQP_RESOURCE_LIMIT_EXCEEDED, "no memory");
+    } else if (terminus->type == TF_AMQP_COORDINATOR) {
+        tf_amqp_front_link_refuse(link, TF_AMQP_NOT_IMPLEMENTED, "there are no transactions");
+    } else if (terminus->type == TF_AMQP_TERMINUS_NONE) {
+        tf_amqp_front_link_refuse(link, TF_AMQP_INVALID_FIELD, "the terminus is missing");
+    } else if (terminus->dynamic) {
+        resolve_dynamic(link);
+    } else if (!terminus->has_address && !sending) {
+        link->kind = AMQP_LINK_ANONYMOUS;
+        resolve_now(link, TF_OK);
+    } else if (terminus->address.length == 0) {
+        tf_amqp_front_link_refuse(link, TF_AMQP_INVALID_FIELD, "an address is missing");
+    } else if (!sending && tf_bytes_equal(terminus->address, tf_bytes_str("$management"))) {
+        link->kind = AMQP_LINK_MANAGEMENT;
+        resolve_now(link, TF_OK);
+    } else if (look_up(link, terminus, &wanted)) {
+        if (sending) {
+            resolve_source(link, terminus, &wanted);
+        } else {
+            resolve_target(link, &wanted);
+        }
+    }
+}
+
+/* Deletes the queue that went with the link; nobody waits for it. */
+static void delete_queue(struct amqp_link *link)
+{
+    struct amqp_conn *conn = amqp_link_conn(link);
+    struct tf_queue_command command = {.type = TF_QUEUE_DELETE, .name = amqp_link_address(link)};
+    if (tf_shard_queue_command(conn->front->shard, &command, &conn->commands, 0)) {
+        tf_amqp_front_conn_log(conn, TF_LOG_WARN, "no memory to delete a queue: it stays");
+    }
+}
+
+void tf_amqp_front_link_leave(struct amqp_link *link, bool closed, bool lost)
+{
+    bool joined = link->consuming || link->producing;
+    tf_list_unlink(&link->blocked);
+    if (link->consuming) {
+        tf_named_detach(&link->consumer, lost);
+        link->consuming = false;
+    }
+    if (link->producing) {
+        tf_named_producer_detach(&link->producer);
+        link->producing = false;
+    }
+    if (joined && (link->dynamic || (link->subscription && closed))) {
+        delete_queue(link);
+    }
+    tf_amqp_front_incoming_drop(link);
+    link->kind = AMQP_LINK_NONE;
+}
