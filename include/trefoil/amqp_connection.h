@@ -203,6 +203,13 @@ void *tf_amqp_session_reclaim(struct tf_amqp_session *session);
 TF_MUST_USE enum tf_err tf_amqp_input(struct tf_amqp_connection *connection, struct tf_bytes in,
                                       size_t *ret_used, size_t *ret_need, tf_time now);
 
+/*
+ * How many records the peer's dispositions have been looked for among, ever: work that the bytes of
+ * a frame do not show. Who has others to serve takes no more input for a while when it has grown
+ * by much.
+ */
+uint64_t tf_amqp_effort(const struct tf_amqp_connection *connection);
+
 /* The next event; views borrow the input until the next tf_amqp_input. */
 bool tf_amqp_event(struct tf_amqp_connection *connection, struct tf_amqp_event *ret);
 

@@ -89,7 +89,7 @@ struct tf_amqp_message {
 /*
  * Reads a whole message: order and number of sections, every value in it. Without a body it is
  * taken all the same. TF_PROTOCOL: *ret_condition tells what to answer (DECODE_ERROR or
- * INVALID_FIELD). Views borrow `in`.
+ * INVALID_FIELD); *ret is in disorder (it is large: nothing is copied). Views borrow `in`.
  */
 TF_MUST_USE enum tf_err tf_amqp_message_read(struct tf_bytes in, struct tf_amqp_message *ret,
                                              enum tf_amqp_condition *ret_condition);

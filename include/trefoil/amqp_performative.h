@@ -132,7 +132,7 @@ struct tf_amqp_transfer {
     uint32_t message_format;
     bool settled, more;
     enum tf_amqp_rcv_settle_mode rcv_settle_mode;
-    struct tf_amqp_state state;
+    struct tf_amqp_state state; /* NONE: the rest of it is not set */
     bool resume, aborted, batchable;
 };
 

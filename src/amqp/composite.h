@@ -102,6 +102,14 @@ const struct tf_amqp_composite *tf_amqp_composite_find(const struct tf_amqp_set 
 void tf_amqp_composite_write(struct tf_writer *writer, const struct tf_amqp_set *set,
                              const void *base, unsigned value);
 
+struct tf_amqp_performative;
+
+/* As tf_amqp_performative_read, which leaves to it what it does not read by hand. */
+TF_MUST_USE enum tf_err tf_amqp_performative_by_table(struct tf_bytes body, uint8_t frame_type,
+                                                      struct tf_amqp_performative *ret,
+                                                      struct tf_bytes *ret_payload,
+                                                      enum tf_amqp_condition *ret_condition);
+
 /* A number of 1, 2, 4 or 8 bytes in a struct. */
 static inline uint64_t tf_amqp_load(const uint8_t *at, size_t size)
 {

@@ -210,10 +210,10 @@ void *tf_amqp_session_reclaim(struct tf_amqp_session *session)
 
 /* ---- output ---- */
 
-bool tf_amqp_put(struct tf_amqp_connection *connection, uint16_t channel,
-                 const struct tf_amqp_performative *performative)
+/* Puts a frame of at most `room` bytes. */
+static bool put_within(struct tf_amqp_connection *connection, uint16_t channel,
+                       const struct tf_amqp_performative *performative, size_t room)
 {
-    size_t room = tf_amqp_room(connection);
     struct tf_writer writer;
 
     if (room == 0)
@@ -224,6 +224,22 @@ bool tf_amqp_put(struct tf_amqp_connection *connection, uint16_t channel,
         return false;
     tf_output_wrote(&connection->output, tf_writer_length(&writer));
     return true;
+}
+
+bool tf_amqp_put(struct tf_amqp_connection *connection, uint16_t channel,
+                 const struct tf_amqp_performative *performative)
+{
+    return put_within(connection, channel, performative, tf_amqp_room(connection));
+}
+
+bool tf_amqp_put_patient(struct tf_amqp_connection *connection, uint16_t channel,
+                         const struct tf_amqp_performative *performative)
+{
+    size_t room = tf_amqp_patient_room(&connection->output, 0);
+
+    if (room > connection->peer_max_frame_size)
+        room = connection->peer_max_frame_size;
+    return put_within(connection, channel, performative, room);
 }
 
 bool tf_amqp_put_error(struct tf_amqp_connection *connection, uint16_t channel,

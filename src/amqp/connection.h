@@ -205,6 +205,18 @@ struct tf_amqp_connection {
 
 /* ---- connection.c ---- */
 
+/*
+ * Room for what can wait: transfers, flows and dispositions leave TF_AMQP_REPLY_MAX bytes alone.
+ * Else a machine whose output is full would take no input, and two of them would wait for each
+ * other.
+ */
+static inline size_t tf_amqp_patient_room(const struct tf_output *output, size_t refs)
+{
+    size_t room = tf_output_room(output, refs);
+
+    return room > TF_AMQP_REPLY_MAX ? room - TF_AMQP_REPLY_MAX : 0;
+}
+
 /* The bytes that a frame may take now: room in the output and the peer's max-frame-size. */
 static inline size_t tf_amqp_room(const struct tf_amqp_connection *connection)
 {
@@ -215,6 +227,10 @@ static inline size_t tf_amqp_room(const struct tf_amqp_connection *connection)
 /* Writes a whole frame without payload. False: it does not fit now, and nothing is written. */
 bool tf_amqp_put(struct tf_amqp_connection *connection, uint16_t channel,
                  const struct tf_amqp_performative *performative);
+
+/* The same for what can wait (tf_amqp_patient_room). */
+bool tf_amqp_put_patient(struct tf_amqp_connection *connection, uint16_t channel,
+                         const struct tf_amqp_performative *performative);
 
 /* Writes what is due and has found room. */
 void tf_amqp_pump(struct tf_amqp_connection *connection);

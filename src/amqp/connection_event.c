@@ -10,17 +10,22 @@ struct tf_amqp_slot *tf_amqp_tell(struct tf_amqp_connection *connection,
                                   enum tf_amqp_event_type type, struct tf_amqp_session *session,
                                   struct tf_amqp_link *link)
 {
-    tf_assert(connection->slot.type == 0);
-    connection->slot = (struct tf_amqp_slot){
-        .type = (uint8_t)type, .session = session, .link = link, .body = connection->body};
-    return &connection->slot;
+    struct tf_amqp_slot *slot = &connection->slot;
+
+    tf_assert(slot->type == 0);
+    tf_zero(slot, sizeof(*slot));
+    slot->type = (uint8_t)type;
+    slot->session = session;
+    slot->link = link;
+    slot->body = connection->body;
+    return slot;
 }
 
 /* Starts an event: all that comes before `payload` is zero. */
 static void start_event(struct tf_amqp_event *ret, enum tf_amqp_event_type type,
                         struct tf_amqp_session *session, struct tf_amqp_link *link)
 {
-    memset(ret, 0, offsetof(struct tf_amqp_event, payload));
+    tf_zero(ret, offsetof(struct tf_amqp_event, payload));
     ret->type = type;
     ret->session = session;
     ret->link = link;

@@ -181,6 +181,7 @@ void tf_amqp_deliveries_walk(struct tf_amqp_deliveries *table, uint32_t first, u
     }
     for (uint32_t i = 0; i <= span; i++) {
         const struct tf_amqp_delivery *record = tf_amqp_deliveries_find(table, first + i);
+        table->steps++;
         if (record) {
             table->at = slot_of(table, record);
             return;
@@ -195,6 +196,7 @@ struct tf_amqp_delivery *tf_amqp_deliveries_walk_next(struct tf_amqp_deliveries 
         bool inside = record->id - table->walk_first <= table->walk_span;
         bool more = table->at != table->stop && (inside || table->walk_all);
 
+        table->steps++;
         table->at = more ? record->next : TF_AMQP_NO_SLOT;
         if (inside)
             return record;

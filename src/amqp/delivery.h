@@ -57,6 +57,7 @@ struct tf_amqp_deliveries {
     uint32_t at, stop;              /* slots; `at` NO_SLOT: there is no walk */
     uint32_t walk_first, walk_span; /* ids */
     bool walk_all;                  /* ids out of the range lie between */
+    uint64_t steps;                 /* of walks, ever */
 };
 
 /* An empty table without memory. */
@@ -167,6 +168,7 @@ struct tf_amqp_connection_deliveries {
     struct tf_amqp_state state;
     uint8_t role; /* enum tf_amqp_role, ours: whose table */
     bool settled;
+    uint64_t effort; /* see tf_amqp_effort */
 };
 
 #endif

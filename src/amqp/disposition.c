@@ -61,7 +61,7 @@ static bool put(struct tf_amqp_session *session, enum tf_amqp_role role, uint32_
     performative.disposition.settled = settled;
     performative.disposition.batchable = false;
     performative.disposition.state = *state;
-    return tf_amqp_put(session->connection, session->local, &performative);
+    return tf_amqp_put_patient(session->connection, session->local, &performative);
 }
 
 /* Writes the saying of a role, if there is one. False: it does not fit now. */
@@ -253,11 +253,14 @@ enum tf_err tf_amqp_on_disposition(struct tf_amqp_session *session,
     enum tf_amqp_role role =
         disposition->role == TF_AMQP_RECEIVER ? TF_AMQP_SENDER : TF_AMQP_RECEIVER;
     uint32_t last = disposition->has_last ? disposition->last : disposition->first;
+    struct tf_amqp_deliveries *table = &session->deliveries.tables[role];
+    uint64_t before = table->steps;
 
     if (!disposition->settled &&
         (role == TF_AMQP_RECEIVER || disposition->state.type <= TF_AMQP_STATE_RECEIVED))
         return TF_OK; /* nothing that is of use: it is not settled, and no outcome */
-    tf_amqp_deliveries_walk(&session->deliveries.tables[role], disposition->first, last);
+    tf_amqp_deliveries_walk(table, disposition->first, last);
+    all->effort += table->steps - before;
     all->walking = session;
     all->role = (uint8_t)role;
     all->settled = disposition->settled;
@@ -311,15 +314,24 @@ static bool take_word(struct tf_amqp_connection *connection, struct tf_amqp_deli
 bool tf_amqp_deliveries_event(struct tf_amqp_connection *connection, struct tf_amqp_event *ret)
 {
     struct tf_amqp_connection_deliveries *all = &connection->deliveries;
+    struct tf_amqp_deliveries *table;
     struct tf_amqp_delivery *record;
+    uint64_t before;
+    bool news = false;
 
     if (!all->walking)
         return false;
-    while ((record = tf_amqp_deliveries_walk_next(&all->walking->deliveries.tables[all->role])) !=
-           NULL) {
-        if (take_word(connection, record, ret))
-            return true;
-    }
-    all->walking = NULL;
-    return false;
+    table = &all->walking->deliveries.tables[all->role];
+    before = table->steps;
+    while (!news && (record = tf_amqp_deliveries_walk_next(table)) != NULL)
+        news = take_word(connection, record, ret);
+    all->effort += table->steps - before;
+    if (!news)
+        all->walking = NULL;
+    return news;
+}
+
+uint64_t tf_amqp_effort(const struct tf_amqp_connection *connection)
+{
+    return connection->deliveries.effort;
 }

@@ -31,7 +31,7 @@ bool tf_amqp_session_put_flow(struct tf_amqp_session *session)
 
     performative.type = TF_AMQP_FLOW_FRAME;
     performative.flow = session_flow(session);
-    return tf_amqp_put(session->connection, session->local, &performative);
+    return tf_amqp_put_patient(session->connection, session->local, &performative);
 }
 
 bool tf_amqp_link_put_flow(struct tf_amqp_link *link)
@@ -56,7 +56,7 @@ bool tf_amqp_link_put_flow(struct tf_amqp_link *link)
     flow->drain = link->drain;
     flow->has_available = link->role == TF_AMQP_SENDER;
     flow->available = link->available;
-    if (!tf_amqp_put(session->connection, session->local, &performative))
+    if (!tf_amqp_put_patient(session->connection, session->local, &performative))
         return false;
     session->due &= (uint8_t)~TF_AMQP_SESSION_DUE_FLOW; /* it was in this one */
     if (link->role == TF_AMQP_RECEIVER && link->credit > link->limit - link->delivery_count)

@@ -35,6 +35,12 @@ static unsigned section_read(struct tf_reader *in)
 {
     struct tf_amqp_value descriptor;
 
+    if (tf_reader_left(in) >= 3 && in->next[0] == TF_AMQP_CODE_DESCRIBED &&
+        in->next[1] == TF_AMQP_CODE_SMALL_ULONG && in->next[2] >= TF_AMQP_HEADER &&
+        in->next[2] <= TF_AMQP_FOOTER) { /* as nearly all of them are */
+        in->next += 3;
+        return in->next[-1];
+    }
     if (tf_read_u8(in) != TF_AMQP_CODE_DESCRIBED ||
         !tf_amqp_content_read(in, tf_read_u8(in), &descriptor))
         return 0;
@@ -206,10 +212,11 @@ static enum tf_amqp_condition section_next(struct reading *reading)
 enum tf_err tf_amqp_message_read(struct tf_bytes in, struct tf_amqp_message *ret,
                                  enum tf_amqp_condition *ret_condition)
 {
-    struct tf_amqp_message message = {.header = {.priority = TF_AMQP_PRIORITY_DEFAULT}};
     struct reading reading = {
-        .in = tf_reader_of(in), .message = &message, .empty_items_left = TF_AMQP_EMPTY_ITEMS_MAX};
+        .in = tf_reader_of(in), .message = ret, .empty_items_left = TF_AMQP_EMPTY_ITEMS_MAX};
 
+    tf_zero(ret, sizeof(*ret));
+    ret->header.priority = TF_AMQP_PRIORITY_DEFAULT;
     while (tf_reader_left(&reading.in)) {
         enum tf_amqp_condition condition = section_next(&reading);
 
@@ -218,7 +225,6 @@ enum tf_err tf_amqp_message_read(struct tf_bytes in, struct tf_amqp_message *ret
             return TF_PROTOCOL;
         }
     }
-    *ret = message;
     return TF_OK;
 }
 

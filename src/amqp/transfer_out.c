@@ -63,7 +63,7 @@ static struct plan plan_frame(const struct tf_output *output, const struct sourc
         struct tf_bytes piece = piece_at(source, at);
         size_t take = TF_MIN(piece.length, budget - plan.payload);
         bool refer = refers(source, at, take, plan.payload + take, plan.refs);
-        size_t room = tf_output_room(output, plan.refs + refer);
+        size_t room = tf_amqp_patient_room(output, plan.refs + refer);
 
         if (room < plan.front)
             break;

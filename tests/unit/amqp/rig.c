@@ -35,10 +35,24 @@ void *rig_alloc(struct rig_end *end, size_t size)
     return memory;
 }
 
+static void release(struct rig_end *end, void *memory)
+{
+    size_t i = 0;
+
+    while (i < end->memory_count && end->memory[i] != memory)
+        i++;
+    assert_true(i < end->memory_count);
+    end->memory[i] = end->memory[--end->memory_count];
+    free(memory);
+}
+
 static void give(struct rig_end *end, const struct tf_amqp_event *event)
 {
     void *memory, *old = NULL;
 
+    end->needs++;
+    if (end->ignore_needs)
+        return;
     if (end->refuse_needs) {
         struct tf_amqp_error error = tf_amqp_error_of(TF_AMQP_RESOURCE_LIMIT_EXCEEDED, "no memory");
         tf_amqp_close(end->connection, &error);
@@ -49,16 +63,72 @@ static void give(struct rig_end *end, const struct tf_amqp_event *event)
         tf_amqp_give(end->connection, event->session, event->part, memory, event->size, &old),
         TF_OK);
     if (old)
-        memset(old, 0x5a, 16); /* nothing may look there any more */
+        release(end, old); /* nothing may look there any more */
+}
+
+static void add_link(struct rig_end *end, struct tf_amqp_link *link)
+{
+    end->links = room_for(end->links, end->link_count, 1, sizeof(*end->links));
+    end->links[end->link_count++] = link;
+    end->link = link;
+}
+
+/* The place of a link in `links`; link_count: it was attached behind the rig's back. */
+static unsigned place_of(const struct rig_end *end, const struct tf_amqp_link *link)
+{
+    unsigned i = 0;
+
+    while (i < end->link_count && end->links[i] != link)
+        i++;
+    return i;
+}
+
+unsigned rig_index(const struct rig_end *end, const struct tf_amqp_link *link)
+{
+    unsigned index = place_of(end, link);
+
+    assert_true(index < end->link_count);
+    return index;
+}
+
+/* A link is gone. */
+static void drop_link(struct rig_end *end, struct tf_amqp_link *link)
+{
+    unsigned index = place_of(end, link);
+
+    if (index < end->link_count)
+        end->links[index] = NULL;
+    if (end->frees)
+        release(end, link);
+}
+
+/* The session has ended. */
+static void drop_session(struct rig_end *end)
+{
+    void *memory;
+
+    if (!end->frees || !end->session)
+        return;
+    for (unsigned i = 0; i < end->link_count; i++) {
+        if (end->links[i])
+            release(end, end->links[i]);
+        end->links[i] = NULL;
+    }
+    while ((memory = tf_amqp_session_reclaim(end->session)) != NULL)
+        release(end, memory);
+    release(end, end->session);
+    end->session = NULL;
 }
 
 static void accept_link(struct rig_end *end, const struct tf_amqp_event *event)
 {
     size_t size = tf_amqp_link_size(&end->config);
     struct tf_amqp_attach reply = event->attach;
+    struct tf_amqp_link *link;
 
-    assert_int_equal(
-        tf_amqp_link_accept(event->session, rig_alloc(end, size), size, NULL, &end->link), TF_OK);
+    assert_int_equal(tf_amqp_link_accept(event->session, rig_alloc(end, size), size, NULL, &link),
+                     TF_OK);
+    add_link(end, link);
     reply.unsettled = reply.properties = (struct tf_bytes){0};
     assert_int_equal(tf_amqp_link_attach_reply(end->link, &reply), TF_OK);
     if (end->credit && tf_amqp_link_role(end->link) == TF_AMQP_RECEIVER)
@@ -90,8 +160,13 @@ static void answer(struct rig_end *end, const struct tf_amqp_event *event)
             accept_link(end, event);
         break;
     case TF_AMQP_DETACHED:
-        if (!event->gone && !event->local && !end->hold_detach)
+        if (event->gone)
+            drop_link(end, event->link);
+        else if (!event->local && !end->hold_detach)
             tf_amqp_link_detach(event->link, event->closed, NULL);
+        break;
+    case TF_AMQP_ENDED:
+        drop_session(end);
         break;
     case TF_AMQP_NEEDS:
         give(end, event);
@@ -107,6 +182,17 @@ static void check(const struct rig *rig, const struct rig_end *end)
         assert_true(tf_amqp_check(end->connection));
 }
 
+/* Counts the ends of things. */
+static void count(struct rig_end *end, const struct tf_amqp_event *event)
+{
+    end->closed += event->type == TF_AMQP_CLOSED;
+    end->ended += event->type == TF_AMQP_ENDED;
+    end->detached += event->type == TF_AMQP_DETACHED;
+    if (event->type == TF_AMQP_CLOSED || event->type == TF_AMQP_ENDED ||
+        event->type == TF_AMQP_DETACHED)
+        end->error = event->error;
+}
+
 bool rig_pull(struct rig *rig, struct rig_end *end)
 {
     struct tf_amqp_event event;
@@ -115,6 +201,7 @@ bool rig_pull(struct rig *rig, struct rig_end *end)
     while (tf_amqp_event(end->connection, &event)) {
         check(rig, end);
         rig_log_event(end, &event);
+        count(end, &event);
         if (!end->on_event || !end->on_event(rig, end, &event))
             answer(end, &event);
         check(rig, end);
@@ -186,27 +273,49 @@ static bool feed(struct rig *rig, struct rig_end *end)
     return moved;
 }
 
-/* Moves output to the other end; true: there was some. */
+bool rig_take(struct rig *rig, struct rig_end *end)
+{
+    bool any = rig_pull(rig, end);
+
+    return feed(rig, end) || any;
+}
+
+void rig_arrive(struct rig_end *end, const void *bytes, size_t length)
+{
+    append(&end->in, &end->in_length, bytes, length);
+}
+
+bool rig_flush(struct rig *rig, struct rig_end *end)
+{
+    struct rig_end *other = end == &rig->client ? &rig->server : &rig->client;
+    struct tf_bytes spans[4];
+    size_t count = rig->cut ? 0 : tf_amqp_output(end->connection, spans, 4);
+    size_t sum = 0, most = rig->way == RIG_TINY    ? 1 + rig_random(rig, 40)
+                           : rig->way == RIG_WHOLE ? SIZE_MAX
+                                                   : 1 + rig_random(rig, 5000);
+
+    if (count == 0)
+        return false;
+    check(rig, end);
+    for (size_t i = 0; i < count && sum < most; i++) {
+        size_t part = spans[i].length < most - sum ? spans[i].length : most - sum;
+        if (other->connection)
+            append(&other->in, &other->in_length, spans[i].data, part);
+        else
+            append(&other->raw, &other->raw_length, spans[i].data, part);
+        sum += part;
+    }
+    tf_amqp_sent(end->connection, sum, rig->now);
+    check(rig, end);
+    return true;
+}
+
+/* Moves all output to the other end; true: there was some. */
 static bool flush(struct rig *rig, struct rig_end *end, struct rig_end *other)
 {
     bool moved = false;
-    struct tf_bytes spans[4];
-    size_t count;
 
-    while (!rig->cut && (count = tf_amqp_output(end->connection, spans, 4)) > 0) {
-        size_t sum = 0, most = rig->way == RIG_TINY ? 1 + rig_random(rig, 40) : SIZE_MAX;
-
-        check(rig, end);
-        for (size_t i = 0; i < count && sum < most; i++) {
-            size_t part = spans[i].length < most - sum ? spans[i].length : most - sum;
-            if (other->connection)
-                append(&other->in, &other->in_length, spans[i].data, part);
-            else
-                append(&other->raw, &other->raw_length, spans[i].data, part);
-            sum += part;
-        }
-        tf_amqp_sent(end->connection, sum, rig->now);
-        check(rig, end);
+    while (rig_flush(rig, end)) {
         rig_pull(rig, end);
         moved = true;
     }
@@ -262,17 +371,22 @@ void rig_sleep(struct rig *rig, uint32_t ms)
 
 /* ---- life ---- */
 
+struct tf_amqp_config rig_config(void)
+{
+    return (struct tf_amqp_config){.max_frame_size = 4096,
+                                   .channel_max = 7,
+                                   .handle_max = 63,
+                                   .max_links = 100,
+                                   .max_unsettled = 1000,
+                                   .incoming_window = 1000};
+}
+
 void rig_init(struct rig *rig, enum rig_way way)
 {
-    struct tf_amqp_config config = {
-        .max_frame_size = 4096,
-        .channel_max = 7,
-        .handle_max = 63,
-        .max_links = 64,
-        .max_unsettled = 64,
-        .incoming_window = 16,
-    };
+    struct tf_amqp_config config = rig_config();
 
+    config.max_links = config.max_unsettled = 64;
+    config.incoming_window = 16;
     memset(rig, 0, sizeof *rig);
     rig->way = way;
     rig->seed = 1;
@@ -296,6 +410,7 @@ void rig_start(struct rig *rig, struct rig_end *end)
                                   client ? &end->open : NULL, rig->now),
                      TF_OK);
     end->buffer = malloc(length);
+    end->buffer_size = length;
     assert_int_equal(tf_amqp_lend(end->connection, end->buffer, length), TF_OK);
     check(rig, end);
 }
@@ -309,6 +424,26 @@ void rig_pair(struct rig *rig)
     rig_expect_open(&rig->server);
     rig_clear(&rig->client);
     rig_clear(&rig->server);
+}
+
+void rig_join(struct rig *rig, enum rig_way way, size_t buffer_size)
+{
+    struct rig_end *ends[2] = {&rig->client, &rig->server};
+
+    rig->way = way;
+    rig->now = TF_SECOND;
+    rig->buffer_size = buffer_size;
+    for (int i = 0; i < 2; i++) {
+        if (ends[i]->config.max_frame_size == 0)
+            ends[i]->config = rig_config();
+        ends[i]->config.end = i == 0 ? TF_AMQP_CLIENT : TF_AMQP_SERVER;
+        ends[i]->open.container_id = tf_bytes_str(i == 0 ? "client" : "server");
+        ends[i]->quiet = ends[i]->frees = true;
+        rig_start(rig, ends[i]);
+    }
+    rig_run(rig);
+    rig_begin(rig, &rig->client);
+    assert_non_null(rig->server.session);
 }
 
 /* What a raw peer opens with. */
@@ -353,6 +488,7 @@ static void release_end(struct rig *rig, struct rig_end *end)
     for (size_t i = 0; i < end->memory_count; i++)
         free(end->memory[i]);
     free(end->memory);
+    free(end->links);
     free(end->in);
     free(end->raw);
     rig_text_clear(&end->log);
@@ -382,28 +518,48 @@ struct tf_amqp_session *rig_begin(struct rig *rig, struct rig_end *end)
     return session;
 }
 
+static struct tf_amqp_link *attach_link(struct rig *rig, struct rig_end *end,
+                                        struct tf_amqp_session *session,
+                                        struct tf_amqp_attach *attach)
+{
+    size_t size = tf_amqp_link_size(&end->config);
+    void *memory = rig_alloc(end, size);
+    struct tf_amqp_link *link = NULL;
+    enum tf_err err;
+
+    attach->source.type = TF_AMQP_SOURCE;
+    attach->target.type = TF_AMQP_TARGET;
+    attach->snd_settle_mode = TF_AMQP_SND_MIXED;
+    while ((err = tf_amqp_link_attach(session, memory, size, NULL, attach, &link)) == TF_AGAIN)
+        rig_run(rig);
+    assert_int_equal(err, TF_OK);
+    add_link(end, link);
+    rig_run(rig);
+    return link;
+}
+
 struct tf_amqp_link *rig_attach(struct rig *rig, struct rig_end *end,
                                 struct tf_amqp_session *session, const char *name,
                                 enum tf_amqp_role role, const char *address)
 {
-    size_t size = tf_amqp_link_size(&end->config);
-    void *memory = rig_alloc(end, size);
     struct tf_amqp_attach attach = {.name = tf_bytes_str(name), .role = role};
     struct tf_amqp_terminus *terminus = role == TF_AMQP_SENDER ? &attach.target : &attach.source;
-    struct tf_amqp_link *link = NULL;
-    enum tf_err err;
 
-    attach.source.type = TF_AMQP_SOURCE;
-    attach.target.type = TF_AMQP_TARGET;
-    attach.snd_settle_mode = TF_AMQP_SND_MIXED;
     terminus->has_address = true;
     terminus->address = tf_bytes_str(address);
-    while ((err = tf_amqp_link_attach(session, memory, size, NULL, &attach, &link)) == TF_AGAIN)
-        rig_run(rig);
-    assert_int_equal(err, TF_OK);
-    end->link = link;
-    rig_run(rig);
-    return link;
+    return attach_link(rig, end, session, &attach);
+}
+
+unsigned rig_line(struct rig *rig, enum tf_amqp_role role, enum tf_amqp_rcv_settle_mode mode)
+{
+    unsigned index = rig->client.link_count;
+    char name[3] = {'l', (char)('0' + index), 0};
+    struct tf_amqp_attach attach = {
+        .name = tf_bytes_str(name), .role = role, .rcv_settle_mode = mode};
+
+    attach_link(rig, &rig->client, rig->client.session, &attach);
+    assert_int_equal(rig->server.link_count, index + 1);
+    return index;
 }
 
 /* ---- a raw peer ---- */
@@ -436,7 +592,7 @@ void rig_send_hex(struct rig *rig, const char *hex)
     uint8_t bytes[4096];
     size_t count = rig_hex(hex, bytes, sizeof bytes);
 
-    append(&end->in, &end->in_length, bytes, count);
+    rig_arrive(end, bytes, count);
     rig_run(rig);
 }
 
@@ -449,8 +605,8 @@ void rig_send_payload(struct rig *rig, uint16_t channel,
 
     tf_amqp_frame_write(&writer, channel, performative, payload.length);
     assert_false(writer.failed);
-    append(&end->in, &end->in_length, bytes, tf_writer_length(&writer));
-    append(&end->in, &end->in_length, payload.data, payload.length);
+    rig_arrive(end, bytes, tf_writer_length(&writer));
+    rig_arrive(end, payload.data, payload.length);
     rig_run(rig);
 }
 
@@ -528,6 +684,12 @@ void rig_clear(struct rig_end *end)
 void rig_expect_frames(struct rig *rig, const char *lines)
 {
     rig_text_expect(rig->server.connection ? &rig->client.log : &rig->server.log, lines);
+}
+
+void rig_expect_idle(struct rig_end *end)
+{
+    assert_ptr_equal(tf_amqp_take(end->connection), end->buffer);
+    assert_int_equal(tf_amqp_lend(end->connection, end->buffer, end->buffer_size), TF_OK);
 }
 
 void rig_expect_closing(const struct rig_end *end, enum tf_amqp_condition condition)

@@ -49,6 +49,7 @@ struct rig_end {
     struct tf_amqp_open open;
     struct tf_amqp_connection *connection; /* NULL: a raw peer, or not started yet */
     void *buffer;
+    size_t buffer_size;
     uint8_t *in; /* arrived and not taken */
     size_t in_length, shown;
     uint8_t *raw; /* of a raw peer: bytes that are no whole frame yet */
@@ -58,6 +59,8 @@ struct rig_end {
     enum tf_err err;   /* the last of tf_amqp_input */
     bool quiet;        /* do not log TRANSFER, OUTCOME, FLOW, RETURNED, NEEDS */
     bool refuse_needs; /* answer NEEDS with a close */
+    bool ignore_needs; /* do not answer them */
+    bool frees;        /* what the machine is done with is freed at once; there is one session */
     bool reject;       /* answer AUTHENTICATE with no */
     /* what is not answered by the rig */
     bool hold_authenticate, hold_open, hold_begin, hold_attach, hold_detach;
@@ -65,6 +68,10 @@ struct rig_end {
     rig_on_event *on_event;
     struct tf_amqp_session *session; /* the newest that was begun or accepted */
     struct tf_amqp_link *link;       /* the newest that was attached or accepted */
+    struct tf_amqp_link **links;     /* in the order of their attaching; NULL: gone */
+    unsigned link_count;
+    unsigned needs, ended, detached, closed; /* how many of these events */
+    struct tf_amqp_error error;              /* of the last of the latter three */
     void *user;
     void **memory; /* blocks to be freed at the end */
     size_t memory_count;
@@ -76,6 +83,7 @@ struct rig {
     tf_time now;
     size_t buffer_size; /* of both, but in RIG_TINY */
     struct rig_end client, server;
+    void *user;
     bool cut;       /* the wire takes nothing: output stays in the machines */
     bool unchecked; /* invariants are not walked at each step */
 };
@@ -89,11 +97,21 @@ struct rig {
  */
 void rig_init(struct rig *rig, enum rig_way way);
 
+/* A config with room for everything. */
+struct tf_amqp_config rig_config(void);
+
 /* Makes the machine of an end, and lends its buffer. */
 void rig_start(struct rig *rig, struct rig_end *end);
 
 /* Both machines, joined, until nothing moves: opened. */
 void rig_pair(struct rig *rig);
+
+/*
+ * For tests of deliveries: both machines, opened, and a session of the client's. The rig is zero
+ * but for what is to be other than usual: configs (by default rig_config), seed, user, on_event.
+ * The ends are quiet, and free what the machines are done with.
+ */
+void rig_join(struct rig *rig, enum rig_way way, size_t buffer_size);
 
 /* A server against a raw client: header and open exchanged, wire and log cleared. */
 void rig_raw_client(struct rig *rig);
@@ -104,7 +122,7 @@ void rig_raw_server(struct rig *rig);
 /* Frees all. Abandons the machines first: every owner must be returned. */
 void rig_release(struct rig *rig);
 
-/* A block that is freed with the rig. */
+/* A block that is freed with the rig, if not before. */
 void *rig_alloc(struct rig_end *end, size_t size);
 
 /* ---- motion ---- */
@@ -114,6 +132,14 @@ void rig_run(struct rig *rig);
 
 /* Pulls the events of one end; true: there were some. */
 bool rig_pull(struct rig *rig, struct rig_end *end);
+
+/* The steps of rig_run: bytes move from an end to the other, which does not look at them yet; an
+ * end takes what has arrived, and its events are pulled. True: something has happened. */
+bool rig_flush(struct rig *rig, struct rig_end *end);
+bool rig_take(struct rig *rig, struct rig_end *end);
+
+/* Bytes arrive at an end. */
+void rig_arrive(struct rig_end *end, const void *bytes, size_t length);
 
 /* Time passes, in milliseconds; tick when it is due. Then as rig_run. */
 void rig_sleep(struct rig *rig, uint32_t ms);
@@ -125,6 +151,12 @@ struct tf_amqp_session *rig_begin(struct rig *rig, struct rig_end *end);
 struct tf_amqp_link *rig_attach(struct rig *rig, struct rig_end *end,
                                 struct tf_amqp_session *session, const char *name,
                                 enum tf_amqp_role role, const char *address);
+
+/* Attaches a link of the client's of the session of rig_join; its place in `links` of both. */
+unsigned rig_line(struct rig *rig, enum tf_amqp_role role, enum tf_amqp_rcv_settle_mode mode);
+
+/* The place of a link in the end's `links`. */
+unsigned rig_index(const struct rig_end *end, const struct tf_amqp_link *link);
 
 /* ---- a raw peer ---- */
 
@@ -150,6 +182,9 @@ void rig_clear(struct rig_end *end);
 
 /* The same for frames that a raw peer has received. */
 void rig_expect_frames(struct rig *rig, const char *lines);
+
+/* The machine has nothing unsent and no owner to return. */
+void rig_expect_idle(struct rig_end *end);
 
 /* The machine is closing with this condition. */
 void rig_expect_closing(const struct rig_end *end, enum tf_amqp_condition condition);

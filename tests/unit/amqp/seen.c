@@ -3,17 +3,20 @@
  */
 #include "seen.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 enum { BODY = 12 << 20 };
 
 struct both {
     struct seen a, b;
 };
 
-struct seen *seen_of(struct pair *pair, const struct side *side)
+struct seen *seen_of(struct rig *rig, const struct rig_end *end)
 {
-    struct both *both = pair->user;
+    struct both *both = rig->user;
 
-    return side == &pair->a ? &both->a : &both->b;
+    return end == &rig->client ? &both->a : &both->b;
 }
 
 static void on_transfer(struct seen *seen, const struct tf_amqp_event *event)
@@ -36,9 +39,9 @@ static void on_transfer(struct seen *seen, const struct tf_amqp_event *event)
     seen->last_settled = event->settled;
 }
 
-static void on_event(struct pair *pair, struct side *side, const struct tf_amqp_event *event)
+static bool on_event(struct rig *rig, struct rig_end *end, const struct tf_amqp_event *event)
 {
-    struct seen *seen = seen_of(pair, side);
+    struct seen *seen = seen_of(rig, end);
 
     switch (event->type) {
     case TF_AMQP_TRANSFER:
@@ -62,36 +65,37 @@ static void on_event(struct pair *pair, struct side *side, const struct tf_amqp_
     default:
         break;
     }
+    return false;
 }
 
-void seen_open(struct pair *pair, enum pair_split split, size_t buffer_size)
+void seen_open(struct rig *rig, enum rig_way way, size_t buffer_size)
 {
     struct both *both = calloc(1, sizeof(*both));
 
     assert_non_null(both);
     both->a.body = malloc(BODY);
     both->b.body = malloc(BODY);
-    pair->user = both;
-    pair->a.on_event = pair->b.on_event = on_event;
-    pair_open(pair, split, buffer_size);
+    rig->user = both;
+    rig->client.on_event = rig->server.on_event = on_event;
+    rig_join(rig, way, buffer_size);
 }
 
-void seen_close(struct pair *pair)
+void seen_close(struct rig *rig)
 {
-    struct both *both = pair->user;
+    struct both *both = rig->user;
 
+    rig_release(rig);
     free(both->a.body);
     free(both->b.body);
     free(both);
-    pair_close(pair);
 }
 
-void seen_sender(struct pair *pair, uint32_t credit)
+void seen_sender(struct rig *rig, uint32_t credit)
 {
-    pair_attach(pair, TF_AMQP_SENDER, TF_AMQP_RCV_FIRST);
-    tf_amqp_link_credit(pair->b.links[0], credit, false);
-    pair_run(pair);
-    assert_int_equal(tf_amqp_link_credit_left(pair->a.links[0]), credit);
+    rig_line(rig, TF_AMQP_SENDER, TF_AMQP_RCV_FIRST);
+    tf_amqp_link_credit(rig->server.links[0], credit, false);
+    rig_run(rig);
+    assert_int_equal(tf_amqp_link_credit_left(rig->client.links[0]), credit);
 }
 
 struct tf_amqp_sending seen_sending(const struct tf_bytes *body, size_t count)
@@ -103,19 +107,19 @@ struct tf_amqp_sending seen_sending(const struct tf_bytes *body, size_t count)
                                     .message_format = 9};
 }
 
-uint64_t seen_send(struct pair *pair, unsigned link, const struct tf_amqp_sending *sending,
+uint64_t seen_send(struct rig *rig, unsigned link, const struct tf_amqp_sending *sending,
                    bool *ret_borrowed)
 {
     uint64_t delivery = 0;
     enum tf_err err;
 
     for (unsigned tries = 0;; tries++) {
-        err = tf_amqp_send(pair->a.links[link], sending, ret_borrowed, &delivery);
-        assert_true(tf_amqp_check(pair->a.machine));
+        err = tf_amqp_send(rig->client.links[link], sending, ret_borrowed, &delivery);
+        assert_true(tf_amqp_check(rig->client.connection));
         if (err != TF_AGAIN)
             break;
         assert_true(tries < 4);
-        pair_run(pair);
+        rig_run(rig);
     }
     assert_int_equal(err, TF_OK);
     return delivery;

@@ -5,9 +5,9 @@
 #ifndef TESTS_UNIT_AMQP_SEEN_H
 #define TESTS_UNIT_AMQP_SEEN_H
 
-#include "pair.h"
+#include "rig.h"
 
-/* What has arrived at a side, and what was told of what it sent. */
+/* What has arrived at an end, and what was told of what it sent. */
 struct seen {
     uint8_t *body;
     size_t length;
@@ -21,21 +21,21 @@ struct seen {
     uint32_t message_format;
 };
 
-/* What a side has seen. */
-struct seen *seen_of(struct pair *pair, const struct side *side);
+/* What an end has seen. */
+struct seen *seen_of(struct rig *rig, const struct rig_end *end);
 
-/* As pair_open and pair_close, with applications that remember. */
-void seen_open(struct pair *pair, enum pair_split split, size_t buffer_size);
-void seen_close(struct pair *pair);
+/* As rig_join and rig_release, with applications that remember. */
+void seen_open(struct rig *rig, enum rig_way way, size_t buffer_size);
+void seen_close(struct rig *rig);
 
 /* Attaches a link on which the client sends, with this credit. */
-void seen_sender(struct pair *pair, uint32_t credit);
+void seen_sender(struct rig *rig, uint32_t credit);
 
 /* A message of these pieces, unsettled, to be copied; its handle is 77. */
 struct tf_amqp_sending seen_sending(const struct tf_bytes *body, size_t count);
 
-/* Sends on a link of the client's; runs the pair while it can't be. Returns the delivery. */
-uint64_t seen_send(struct pair *pair, unsigned link, const struct tf_amqp_sending *sending,
+/* Sends on a link of the client's; runs the rig while it can't be. Returns the delivery. */
+uint64_t seen_send(struct rig *rig, unsigned link, const struct tf_amqp_sending *sending,
                    bool *ret_borrowed);
 
 #endif

@@ -4,7 +4,10 @@
  * link, gives credit, and accepts messages that can be read. Each case runs whole and byte by byte.
  */
 #include "frames_text.h"
-#include "pair.h"
+#include "rig.h"
+
+#include <stdlib.h>
+#include <string.h>
 
 #include <stdio.h>
 
@@ -228,7 +231,7 @@ static void start(struct host *host, const char *state)
     };
     size_t last = 0;
 
-    host->config = pair_config();
+    host->config = rig_config();
     host->config.end = TF_AMQP_SERVER;
     host->config.sasl = &sasl;
     host->config.max_frame_size = 65536;

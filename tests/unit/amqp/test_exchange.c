@@ -4,7 +4,10 @@
  * unsettled one gets the outcome that was said of it, once; bodies are returned once and are freed
  * then; in the end nothing is left. More than the credit or the window would end link or session.
  */
-#include "pair.h"
+#include "rig.h"
+
+#include <stdlib.h>
+#include <string.h>
 
 #include "amqp/connection.h"
 #include "base/random.h"
@@ -27,9 +30,9 @@ struct message {
     uint8_t word;   /* enum tf_amqp_state_type that was said */
 };
 
-/* One link, whichever way: the sending side's, and the receiving side's. */
+/* One link, whichever way: the sending end's, and the receiving end's. */
 struct line {
-    struct side *from, *to;
+    struct rig_end *from, *to;
     struct message messages[MESSAGES];
     unsigned next;    /* to be sent */
     unsigned arrived; /* complete ones */
@@ -38,9 +41,10 @@ struct line {
 };
 
 struct world {
-    struct pair pair;
+    struct rig rig;
     struct line lines[LINKS];
     uint64_t seed;
+    bool over;
 };
 
 static uint32_t roll(struct world *world, uint32_t below)
@@ -53,10 +57,10 @@ static uint8_t byte_of(unsigned line, unsigned number, size_t at)
     return (uint8_t)(line * 31 + number * 7 + at + at / 255);
 }
 
-static struct line *line_of(struct world *world, const struct side *side,
+static struct line *line_of(struct world *world, const struct rig_end *end,
                             const struct tf_amqp_link *link)
 {
-    return &world->lines[pair_index(side, link)];
+    return &world->lines[rig_index(end, link)];
 }
 
 static void on_transfer(struct world *world, struct line *line, const struct tf_amqp_event *event)
@@ -123,28 +127,33 @@ static void on_returned(struct world *world, uint64_t owner)
     message->body = NULL;
 }
 
-static void on_event(struct pair *pair, struct side *side, const struct tf_amqp_event *event)
+static bool on_event(struct rig *rig, struct rig_end *end, const struct tf_amqp_event *event)
 {
-    struct world *world = pair->user;
+    struct world *world = rig->user;
 
     switch (event->type) {
     case TF_AMQP_TRANSFER:
-        on_transfer(world, line_of(world, side, event->link), event);
+        on_transfer(world, line_of(world, end, event->link), event);
         break;
     case TF_AMQP_OUTCOME:
-        on_outcome(line_of(world, side, event->link), event);
+        on_outcome(line_of(world, end, event->link), event);
         break;
     case TF_AMQP_SETTLED:
-        on_settled(line_of(world, side, event->link), event);
+        on_settled(line_of(world, end, event->link), event);
         break;
     case TF_AMQP_RETURNED:
         on_returned(world, event->owner);
         break;
     case TF_AMQP_FLOW:
+    case TF_AMQP_NEEDS:
+        break;
+    case TF_AMQP_CLOSED: /* when the machines are abandoned */
+        assert_true(world->over);
         break;
     default:
         fail_msg("event %d of seed, error %d", (int)event->type, (int)event->error.condition);
     }
+    return false;
 }
 
 /* A message of some length in three pieces, in memory of its own. */
@@ -222,7 +231,8 @@ static void dispose_some(struct world *world, struct line *line)
     if (state.type == TF_AMQP_STATE_REJECTED)
         state.error = tf_amqp_error_of(TF_AMQP_NOT_ALLOWED, roll(world, 2) ? "text" : "");
     settled = !line->second || roll(world, 4) == 0;
-    assert_int_equal(tf_amqp_dispose(line->to->machine, message->arrived, &state, settled), TF_OK);
+    assert_int_equal(tf_amqp_dispose(line->to->connection, message->arrived, &state, settled),
+                     TF_OK);
     message->forgotten = settled;
 }
 
@@ -236,19 +246,19 @@ static void settle_some(struct world *world, struct line *line, bool early)
     message = &line->messages[roll(world, line->next)];
     if (message->settled || message->final || !(message->to_settle || early))
         return;
-    assert_int_equal(tf_amqp_settle(line->from->machine, message->sent, NULL), TF_OK);
+    assert_int_equal(tf_amqp_settle(line->from->connection, message->sent, NULL), TF_OK);
     message->final = true;
     message->to_settle = false;
 }
 
 static void step(struct world *world)
 {
-    struct pair *pair = &world->pair;
+    struct rig *rig = &world->rig;
     unsigned index = roll(world, LINKS);
     struct line *line = &world->lines[index];
-    struct side *side = roll(world, 2) ? &pair->a : &pair->b;
+    struct rig_end *end = roll(world, 2) ? &rig->client : &rig->server;
 
-    side->refuse_needs = roll(world, 5) == 0;
+    end->ignore_needs = roll(world, 5) == 0;
     switch (roll(world, 12)) {
     case 0:
     case 1:
@@ -259,7 +269,7 @@ static void step(struct world *world)
         tf_amqp_link_credit(line->to->links[index], roll(world, 5), false);
         break;
     case 4:
-        tf_amqp_session_window(side->session, roll(world, side->config.incoming_window + 1));
+        tf_amqp_session_window(end->session, roll(world, end->config.incoming_window + 1));
         break;
     case 5:
     case 6:
@@ -270,12 +280,12 @@ static void step(struct world *world)
         break;
     case 8:
     case 9:
-        pair_flush(pair, side);
+        rig_flush(rig, end);
         break;
     default:
-        pair_take(pair, side);
+        rig_take(rig, end);
     }
-    assert_true(tf_amqp_check(pair->a.machine) && tf_amqp_check(pair->b.machine));
+    assert_true(tf_amqp_check(rig->client.connection) && tf_amqp_check(rig->server.connection));
 }
 
 static bool all_done(const struct world *world)
@@ -294,35 +304,36 @@ static bool all_done(const struct world *world)
 /* With all the credit and window that there can be everything comes to its end. */
 static void finish(struct world *world)
 {
-    struct pair *pair = &world->pair;
+    struct rig *rig = &world->rig;
 
-    pair->a.refuse_needs = pair->b.refuse_needs = false;
+    rig->client.ignore_needs = rig->server.ignore_needs = false;
     for (unsigned round = 0; round < 3000 && !all_done(world); round++) {
         unsigned index = round % LINKS;
         struct line *line = &world->lines[index];
-        tf_amqp_session_window(pair->a.session, UINT32_MAX);
-        tf_amqp_session_window(pair->b.session, UINT32_MAX);
+        tf_amqp_session_window(rig->client.session, UINT32_MAX);
+        tf_amqp_session_window(rig->server.session, UINT32_MAX);
         tf_amqp_link_credit(line->to->links[index], 10, false);
         send_next(world, index);
         for (unsigned i = 0; i < 10; i++) {
             dispose_some(world, line);
             settle_some(world, line, false);
         }
-        pair_run(pair);
+        rig_run(rig);
     }
     assert_true(all_done(world));
     for (unsigned role = 0; role < 2; role++) {
-        assert_int_equal(pair->a.session->deliveries.tables[role].live, 0);
-        assert_int_equal(pair->b.session->deliveries.tables[role].live, 0);
+        assert_int_equal(rig->client.session->deliveries.tables[role].live, 0);
+        assert_int_equal(rig->server.session->deliveries.tables[role].live, 0);
     }
-    assert_ptr_equal(tf_amqp_take(pair->a.machine), pair->a.buffer);
-    assert_ptr_equal(tf_amqp_take(pair->b.machine), pair->b.buffer);
+    rig_expect_idle(&rig->client);
+    rig_expect_idle(&rig->server);
+    world->over = true;
 }
 
 static struct tf_amqp_config any_config(struct world *world)
 {
     static const uint32_t references[] = {0, 1, 64, 500};
-    struct tf_amqp_config config = pair_config();
+    struct tf_amqp_config config = rig_config();
 
     config.max_frame_size = 512 + roll(world, roll(world, 2) ? 100 : 8000);
     config.incoming_window = 1 + roll(world, 30);
@@ -337,29 +348,29 @@ static void run(uint64_t seed)
 
     assert_non_null(world);
     world->seed = seed * UINT64_C(0x9e3779b97f4a7c15);
-    world->pair.seed = seed;
-    world->pair.user = world;
-    world->pair.a.config = any_config(world);
-    world->pair.b.config = any_config(world);
-    pair_open(&world->pair, (enum pair_split)(seed % 3), 1024 + roll(world, 4000));
+    world->rig.seed = seed;
+    world->rig.user = world;
+    world->rig.client.config = any_config(world);
+    world->rig.server.config = any_config(world);
+    rig_join(&world->rig, (enum rig_way)(seed % 3), 1024 + roll(world, 4000));
     for (unsigned i = 0; i < LINKS; i++) {
         struct line *line = &world->lines[i];
         bool from_a = i < LINKS / 2;
-        line->from = from_a ? &world->pair.a : &world->pair.b;
-        line->to = from_a ? &world->pair.b : &world->pair.a;
+        line->from = from_a ? &world->rig.client : &world->rig.server;
+        line->to = from_a ? &world->rig.server : &world->rig.client;
         line->second = i % 2 == 1;
-        pair_attach(&world->pair, from_a ? TF_AMQP_SENDER : TF_AMQP_RECEIVER,
-                    line->second ? TF_AMQP_RCV_SECOND : TF_AMQP_RCV_FIRST);
+        rig_line(&world->rig, from_a ? TF_AMQP_SENDER : TF_AMQP_RECEIVER,
+                 line->second ? TF_AMQP_RCV_SECOND : TF_AMQP_RCV_FIRST);
     }
-    world->pair.a.on_event = world->pair.b.on_event = on_event;
+    world->rig.client.on_event = world->rig.server.on_event = on_event;
     if (roll(world, 2)) { /* pass 2^32 */
-        world->pair.a.session->deliveries.next_outgoing = UINT32_MAX - roll(world, 40);
-        world->pair.b.session->deliveries.next_outgoing = UINT32_MAX - roll(world, 40);
+        world->rig.client.session->deliveries.next_outgoing = UINT32_MAX - roll(world, 40);
+        world->rig.server.session->deliveries.next_outgoing = UINT32_MAX - roll(world, 40);
     }
     for (unsigned i = 0; i < 1500; i++)
         step(world);
     finish(world);
-    pair_close(&world->pair);
+    rig_release(&world->rig);
     free(world);
 }
 

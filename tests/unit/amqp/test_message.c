@@ -178,19 +178,22 @@ static void nothing(void **state)
     assert_false(tf_amqp_body_next(&body, &value));
 }
 
-/* A refused message leaves what the caller had. */
-static void untouched(void **state)
+/* A refused message leaves nothing for the next that is read into the same place. */
+static void refused(void **state)
 {
     static const uint8_t bad[] = {0, 0x53, 0x75, 0xA0, 1, 'x', 0, 0x53, 0x77, 0x40};
-    struct tf_amqp_message message = {.body_type = TF_AMQP_BODY_VALUE};
+    struct tf_amqp_message message, nothing_there;
     enum tf_amqp_condition condition;
 
     (void)state;
+    memset(&message, 0xA5, sizeof message);
+    memset(&nothing_there, 0, sizeof nothing_there);
+    nothing_there.header.priority = TF_AMQP_PRIORITY_DEFAULT;
     assert_int_equal(tf_amqp_message_read(tf_bytes_of(bad, sizeof bad), &message, &condition),
                      TF_PROTOCOL);
     assert_int_equal(condition, TF_AMQP_DECODE_ERROR);
-    assert_int_equal(message.body_type, TF_AMQP_BODY_VALUE);
-    assert_null(message.body.data);
+    assert_int_equal(tf_amqp_message_read((struct tf_bytes){NULL, 0}, &message, &condition), TF_OK);
+    assert_memory_equal(&message, &nothing_there, sizeof message);
 }
 
 /* The bound on items of no width holds for all sequences of a message together. */
@@ -247,7 +250,7 @@ static void bodies(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(vectors),     cmocka_unit_test(nothing), cmocka_unit_test(untouched),
+        cmocka_unit_test(vectors),     cmocka_unit_test(nothing), cmocka_unit_test(refused),
         cmocka_unit_test(empty_items), cmocka_unit_test(bodies),
     };
 

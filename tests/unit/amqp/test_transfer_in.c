@@ -4,20 +4,23 @@
  */
 #include "seen.h"
 
+#include <string.h>
+
 #include "amqp/connection.h"
 
 /* Sends a transfer frame as a peer might that has another machine. */
-static void raw(struct pair *pair, const struct tf_amqp_transfer *transfer, const char *payload)
+static void raw(struct rig *rig, const struct tf_amqp_transfer *transfer, const char *payload)
 {
     struct tf_amqp_performative performative = {.type = TF_AMQP_TRANSFER_FRAME};
-    struct tf_writer writer = tf_writer_of(pair->b.wire + pair->b.wire_length, 1000);
+    uint8_t bytes[1000];
+    struct tf_writer writer = tf_writer_of(bytes, sizeof bytes);
 
     performative.transfer = *transfer;
     tf_amqp_frame_write(&writer, 0, &performative, strlen(payload));
     tf_write_bytes(&writer, tf_bytes_str(payload));
     assert_false(writer.failed);
-    pair->b.wire_length += tf_writer_length(&writer);
-    while (pair_take(pair, &pair->b))
+    rig_arrive(&rig->server, bytes, tf_writer_length(&writer));
+    while (rig_take(rig, &rig->server))
         ;
 }
 
@@ -31,98 +34,98 @@ static struct tf_amqp_transfer first(uint32_t id)
 
 static void an_aborted_delivery(void **state)
 {
-    struct pair pair = {.seed = 3};
+    struct rig rig = {.seed = 3};
     struct tf_amqp_transfer transfer = first(0), more = {.more = true},
                             abort_it = {.aborted = true};
     struct seen *b;
 
     (void)state;
-    seen_open(&pair, PAIR_WHOLE, 1024);
-    b = seen_of(&pair, &pair.b);
-    seen_sender(&pair, 3);
+    seen_open(&rig, RIG_WHOLE, 1024);
+    b = seen_of(&rig, &rig.server);
+    seen_sender(&rig, 3);
     transfer.more = true;
-    raw(&pair, &transfer, "one");
-    raw(&pair, &more, "two");
-    assert_int_equal(pair.b.session->deliveries.tables[1].live, 1);
-    assert_int_equal(tf_amqp_dispose(pair.b.machine, b->delivery, NULL, true), TF_MISUSE);
-    raw(&pair, &abort_it, "");
+    raw(&rig, &transfer, "one");
+    raw(&rig, &more, "two");
+    assert_int_equal(rig.server.session->deliveries.tables[1].live, 1);
+    assert_int_equal(tf_amqp_dispose(rig.server.connection, b->delivery, NULL, true), TF_MISUSE);
+    raw(&rig, &abort_it, "");
     assert_int_equal(b->aborted, 1);
     assert_int_equal(b->complete, 0);
-    assert_int_equal(pair.b.session->deliveries.tables[1].live, 0);
+    assert_int_equal(rig.server.session->deliveries.tables[1].live, 0);
     transfer = first(1); /* aborted with its first frame */
     transfer.aborted = true;
-    raw(&pair, &transfer, "");
+    raw(&rig, &transfer, "");
     assert_int_equal(b->aborted, 2);
-    assert_int_equal(pair.b.session->deliveries.tables[1].live, 0);
+    assert_int_equal(rig.server.session->deliveries.tables[1].live, 0);
     transfer = first(2);
-    raw(&pair, &transfer, "whole");
+    raw(&rig, &transfer, "whole");
     assert_int_equal(b->complete, 1);
     assert_int_equal(b->length, 5);
-    assert_int_equal(tf_amqp_link_credit_left(pair.b.links[0]), 0);
-    seen_close(&pair);
+    assert_int_equal(tf_amqp_link_credit_left(rig.server.links[0]), 0);
+    seen_close(&rig);
 }
 
 static void settled_with_the_last_frame(void **state)
 {
-    struct pair pair = {.seed = 3};
+    struct rig rig = {.seed = 3};
     struct tf_amqp_transfer transfer = first(0), last = {.has_settled = true, .settled = true};
 
     (void)state;
-    seen_open(&pair, PAIR_WHOLE, 1024);
-    seen_sender(&pair, 3);
+    seen_open(&rig, RIG_WHOLE, 1024);
+    seen_sender(&rig, 3);
     transfer.more = true;
-    raw(&pair, &transfer, "one");
-    raw(&pair, &last, "two");
-    assert_true(seen_of(&pair, &pair.b)->last_settled);
-    assert_int_equal(pair.b.session->deliveries.tables[1].live, 0);
-    seen_close(&pair);
+    raw(&rig, &transfer, "one");
+    raw(&rig, &last, "two");
+    assert_true(seen_of(&rig, &rig.server)->last_settled);
+    assert_int_equal(rig.server.session->deliveries.tables[1].live, 0);
+    seen_close(&rig);
 }
 
 /* Deliveries of two links whose frames are mixed. */
 static void interleaved(void **state)
 {
-    struct pair pair = {.seed = 3};
+    struct rig rig = {.seed = 3};
     struct tf_amqp_transfer one = first(0), two = first(1);
     struct seen *b;
 
     (void)state;
-    seen_open(&pair, PAIR_WHOLE, 1024);
-    b = seen_of(&pair, &pair.b);
-    seen_sender(&pair, 3);
-    pair_attach(&pair, TF_AMQP_SENDER, TF_AMQP_RCV_FIRST);
-    tf_amqp_link_credit(pair.b.links[1], 3, false);
-    pair_run(&pair);
+    seen_open(&rig, RIG_WHOLE, 1024);
+    b = seen_of(&rig, &rig.server);
+    seen_sender(&rig, 3);
+    rig_line(&rig, TF_AMQP_SENDER, TF_AMQP_RCV_FIRST);
+    tf_amqp_link_credit(rig.server.links[1], 3, false);
+    rig_run(&rig);
     one.more = two.more = true;
     two.handle = 1;
-    raw(&pair, &one, "1");
-    raw(&pair, &two, "2");
+    raw(&rig, &one, "1");
+    raw(&rig, &two, "2");
     one = (struct tf_amqp_transfer){.has_delivery_id = true, .delivery_id = 0};
-    raw(&pair, &one, "1");
+    raw(&rig, &one, "1");
     assert_int_equal(b->complete, 1);
     two = (struct tf_amqp_transfer){.handle = 1};
-    raw(&pair, &two, "2");
+    raw(&rig, &two, "2");
     assert_int_equal(b->complete, 2);
-    assert_int_equal(pair.b.ended + pair.b.detached + pair.b.closed, 0);
-    seen_close(&pair);
+    assert_int_equal(rig.server.ended + rig.server.detached + rig.server.closed, 0);
+    seen_close(&rig);
 }
 
 /* A link that goes with a delivery half come leaves nothing. */
 static void half_a_delivery(void **state)
 {
-    struct pair pair = {.seed = 3};
+    struct rig rig = {.seed = 3};
     struct tf_amqp_transfer transfer = first(0);
 
     (void)state;
-    seen_open(&pair, PAIR_WHOLE, 1024);
-    seen_sender(&pair, 3);
+    seen_open(&rig, RIG_WHOLE, 1024);
+    seen_sender(&rig, 3);
     transfer.more = true;
-    raw(&pair, &transfer, "one");
-    tf_amqp_link_detach(pair.b.links[0], true, NULL);
-    pair_run(&pair);
-    assert_int_equal(pair.b.session->deliveries.tables[1].live, 0);
-    assert_int_equal(pair.b.session->deliveries.partials, 0);
-    assert_int_equal(seen_of(&pair, &pair.b)->complete, 0);
-    seen_close(&pair);
+    raw(&rig, &transfer, "one");
+    tf_amqp_link_detach(rig.server.links[0], true, NULL);
+    rig_run(&rig);
+    assert_int_equal(rig.server.session->deliveries.tables[1].live, 0);
+    assert_int_equal(rig.server.session->deliveries.partials, 0);
+    assert_int_equal(seen_of(&rig, &rig.server)->complete, 0);
+    seen_close(&rig);
 }
 
 enum fate { DETACHED, ENDED, CLOSED };
@@ -130,27 +133,27 @@ enum fate { DETACHED, ENDED, CLOSED };
 static void expect_fault(unsigned number, const struct tf_amqp_transfer *frames, size_t count,
                          enum fate fate, enum tf_amqp_condition condition)
 {
-    struct pair pair = {.seed = 3};
+    struct rig rig = {.seed = 3};
     const struct tf_amqp_error *error;
 
-    pair.a.config = pair.b.config = pair_config();
-    pair.b.config.max_message_size = 10;
-    pair.b.config.incoming_window = 4;
-    seen_open(&pair, PAIR_WHOLE, 4096);
-    seen_sender(&pair, 2);
+    rig.client.config = rig.server.config = rig_config();
+    rig.server.config.max_message_size = 10;
+    rig.server.config.incoming_window = 4;
+    seen_open(&rig, RIG_WHOLE, 4096);
+    seen_sender(&rig, 2);
     for (size_t i = 0; i < count; i++)
-        raw(&pair, &frames[i], "123456");
+        raw(&rig, &frames[i], "123456");
     if (fate == CLOSED) {
-        assert_true(tf_amqp_closing(pair.b.machine, &error));
-        pair.b.error = *error;
+        assert_true(tf_amqp_closing(rig.server.connection, &error));
+        rig.server.error = *error;
     }
-    if (pair.b.ended != (fate == ENDED) || pair.b.detached != (fate == DETACHED) ||
-        pair.b.error.condition != condition)
-        fail_msg("fault %u: ended %u, detached %u, condition %d", number, pair.b.ended,
-                 pair.b.detached, pair.b.error.condition);
-    assert_true(pair.b.error.description.length > 0);
-    pair_flush(&pair, &pair.b);
-    seen_close(&pair);
+    if (rig.server.ended != (fate == ENDED) || rig.server.detached != (fate == DETACHED) ||
+        rig.server.error.condition != condition)
+        fail_msg("fault %u: ended %u, detached %u, condition %d", number, rig.server.ended,
+                 rig.server.detached, rig.server.error.condition);
+    assert_true(rig.server.error.description.length > 0);
+    rig_flush(&rig, &rig.server);
+    seen_close(&rig);
 }
 
 static void faults(void **state)
@@ -195,67 +198,68 @@ static void faults(void **state)
 /* More frames than the window, all of one message. */
 static void a_window_violated(void **state)
 {
-    struct pair pair = {.seed = 3};
+    struct rig rig = {.seed = 3};
     struct tf_amqp_transfer transfer = first(0), more = {.more = true};
 
     (void)state;
-    pair.a.config = pair.b.config = pair_config();
-    pair.b.config.incoming_window = 4;
-    seen_open(&pair, PAIR_WHOLE, 4096);
-    seen_sender(&pair, 2);
-    tf_amqp_session_window(pair.b.session, 0);
-    pair_flush(&pair, &pair.b);
+    rig.client.config = rig.server.config = rig_config();
+    rig.server.config.incoming_window = 4;
+    seen_open(&rig, RIG_WHOLE, 4096);
+    seen_sender(&rig, 2);
+    tf_amqp_session_window(rig.server.session, 0);
+    rig_flush(&rig, &rig.server);
     transfer.more = true;
-    raw(&pair, &transfer, "x");
+    raw(&rig, &transfer, "x");
     for (unsigned i = 0; i < 3; i++)
-        raw(&pair, &more, "x");
-    assert_int_equal(pair.b.ended, 0);
-    raw(&pair, &more, "x");
-    assert_int_equal(pair.b.ended, 1);
-    assert_int_equal(pair.b.error.condition, TF_AMQP_WINDOW_VIOLATION);
-    seen_close(&pair);
+        raw(&rig, &more, "x");
+    assert_int_equal(rig.server.ended, 0);
+    raw(&rig, &more, "x");
+    assert_int_equal(rig.server.ended, 1);
+    assert_int_equal(rig.server.error.condition, TF_AMQP_WINDOW_VIOLATION);
+    seen_close(&rig);
 }
 
 /* Frames for a link that has failed are dropped, but their ids count. */
 static void ids_go_on_over_a_failed_link(void **state)
 {
-    struct pair pair = {.seed = 3};
+    struct rig rig = {.seed = 3};
     struct tf_amqp_transfer transfer = first(0);
     struct seen *b;
 
     (void)state;
-    seen_open(&pair, PAIR_WHOLE, 4096);
-    b = seen_of(&pair, &pair.b);
-    seen_sender(&pair, 2);
-    pair_attach(&pair, TF_AMQP_SENDER, TF_AMQP_RCV_FIRST);
-    tf_amqp_link_credit(pair.b.links[1], 3, false);
-    pair_run(&pair);
-    tf_amqp_link_detach(pair.b.links[0], true, NULL);
-    raw(&pair, &transfer, "x");
+    seen_open(&rig, RIG_WHOLE, 4096);
+    b = seen_of(&rig, &rig.server);
+    seen_sender(&rig, 2);
+    rig_line(&rig, TF_AMQP_SENDER, TF_AMQP_RCV_FIRST);
+    tf_amqp_link_credit(rig.server.links[1], 3, false);
+    rig_run(&rig);
+    tf_amqp_link_detach(rig.server.links[0], true, NULL);
+    raw(&rig, &transfer, "x");
     transfer = first(1);
-    raw(&pair, &transfer, "x");
+    raw(&rig, &transfer, "x");
     assert_int_equal(b->runs, 0);
     transfer = first(2);
     transfer.handle = 1;
-    raw(&pair, &transfer, "x");
+    raw(&rig, &transfer, "x");
     assert_int_equal(b->complete, 1);
-    assert_int_equal(pair.b.ended, 0);
-    seen_close(&pair);
+    assert_int_equal(rig.server.ended, 0);
+    seen_close(&rig);
 }
 
 /* A sender may count a delivery when it has ended; then its flow in the middle takes no credit. */
 static void a_sender_that_counts_late(void **state)
 {
-    struct pair pair = {.seed = 3};
+    struct rig rig = {.seed = 3};
     struct tf_amqp_transfer transfer = first(0);
     struct tf_amqp_performative flow = {.type = TF_AMQP_FLOW_FRAME};
     struct tf_writer writer;
+    uint8_t bytes[1000];
 
     (void)state;
-    seen_open(&pair, PAIR_WHOLE, 4096);
-    seen_sender(&pair, 5);
+    seen_open(&rig, RIG_WHOLE, 4096);
+    seen_sender(&rig, 5);
     transfer.more = true;
-    raw(&pair, &transfer, "x");
+    raw(&rig, &transfer, "x");
     flow.flow = (struct tf_amqp_flow){.has_next_incoming_id = true,
                                       .incoming_window = 100,
                                       .outgoing_window = 100,
@@ -263,13 +267,13 @@ static void a_sender_that_counts_late(void **state)
                                       .has_delivery_count = true,
                                       .has_link_credit = true,
                                       .link_credit = 5};
-    writer = tf_writer_of(pair.b.wire, 1000);
+    writer = tf_writer_of(bytes, sizeof bytes);
     tf_amqp_frame_write(&writer, 0, &flow, 0);
-    pair.b.wire_length = tf_writer_length(&writer);
-    while (pair_take(&pair, &pair.b))
+    rig_arrive(&rig.server, bytes, tf_writer_length(&writer));
+    while (rig_take(&rig, &rig.server))
         ;
-    assert_int_equal(tf_amqp_link_credit_left(pair.b.links[0]), 4);
-    seen_close(&pair);
+    assert_int_equal(tf_amqp_link_credit_left(rig.server.links[0]), 4);
+    seen_close(&rig);
 }
 
 int main(void)
