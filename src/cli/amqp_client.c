@@ -11,10 +11,8 @@
 #include "base/util.h"
 #include "cli/amqp_link.h"
 #include "cli/cli.h"
-#include "port/entropy.h"
 
 enum {
-    READ_SIZE = 64 * 1024,
     OUTPUT_SIZE = 64 * 1024,
     OUTPUT_MAX = 8 * 1024 * 1024,
     FRAME_SIZE = 64 * 1024,
@@ -60,9 +58,7 @@ const char *tf_cli_amqp_why(const struct tf_amqp_error *error, char *ret_text, s
     snprintf(ret_text, size, "%.*s%s%.*s", (int)TF_MIN(symbol.length, 100u),
              symbol.length ? (const char *)symbol.data : "", words.length ? ": " : "",
              (int)TF_MIN(words.length, 400u), words.length ? (const char *)words.data : "");
-    for (char *at = ret_text; *at; at++) { /* the peer's words must not steer a terminal */
-        *at = (unsigned char)*at < ' ' || *at == 0x7F ? '?' : *at;
-    }
+    tf_cli_tame(ret_text);
     return ret_text;
 }
 
@@ -109,8 +105,7 @@ static void lost(struct tf_cli_amqp_client *client, int number)
         close_now(client);
         return;
     }
-    tf_cli_run_say(client->config.run, "the connection to %s was lost: %s", client->dial.text,
-                   number ? strerror(number) : "the peer has closed it");
+    tf_cli_dial_say_lost(&client->dial, number);
     fail(client, TF_EXIT_NETWORK);
 }
 
@@ -162,8 +157,8 @@ static void choose_mechanism(struct tf_cli_amqp_client *client)
     static const struct tf_amqp_sasl_mechanism *const anonymous[] = {&tf_amqp_sasl_anonymous};
     const struct tf_cli_connection_options *options = client->config.options;
     const struct tf_cli_url *url = client->config.url;
-    const char *user = options->user ? options->user : url->user;
-    const char *password = options->password ? options->password : url->password;
+    const char *user = tf_cli_options_user(options, url);
+    const char *password = tf_cli_options_password(options, url);
     client->sasl = (struct tf_amqp_sasl){.mechanisms = user || password ? plain : anonymous,
                                          .mechanism_count = 1,
                                          .user = tf_bytes_str(user ? user : ""),
@@ -350,59 +345,39 @@ static void feed(struct tf_cli_amqp_client *client)
 {
     size_t at = 0;
     enum tf_err err = TF_OK;
-    client->in_need = 0;
-    while (at < client->in_length && !err && is_connected(client)) {
+    client->in.need = 0;
+    while (at < client->in.length && !err && is_connected(client)) {
         size_t used = 0, need = 0;
-        struct tf_bytes in = tf_bytes_of(client->in + at, client->in_length - at);
+        struct tf_bytes in = tf_bytes_of(client->in.bytes + at, client->in.length - at);
         err = tf_amqp_input(client->machine, in, &used, &need, client->config.run->now);
         at += used;
-        client->in_need = err == TF_MORE ? need : 0;
+        client->in.need = err == TF_MORE ? need : 0;
         take_events(client);
     }
-    memmove(client->in, client->in + at, client->in_length - at);
-    client->in_length -= at;
+    tf_cli_input_take(&client->in, at);
     look_at_end(client);
-}
-
-static enum tf_err make_room(struct tf_cli_amqp_client *client)
-{
-    size_t size = TF_MAX(client->in_need, client->in_length + READ_SIZE / 2);
-    if (size <= client->in_size) {
-        return TF_OK;
-    }
-    size = TF_MAX(size, (size_t)READ_SIZE);
-    uint8_t *in = realloc(client->in, size);
-    if (!in) {
-        return TF_NO_MEMORY;
-    }
-    client->in = in;
-    client->in_size = size;
-    return TF_OK;
 }
 
 static void read_some(struct tf_cli_amqp_client *client)
 {
-    size_t got = 0;
     if (client->finished) {
         if (tf_socket_drain(client->dial.fd) == TF_CLOSED) {
             close_now(client);
         }
         return;
     }
-    if (make_room(client)) {
-        tf_cli_amqp_fail_memory(client);
+    enum tf_err err = tf_cli_dial_read(&client->dial, &client->in);
+    if (err == TF_AGAIN) {
         return;
     }
-    enum tf_err err = tf_socket_read(client->dial.fd, client->in + client->in_length,
-                                     client->in_size - client->in_length, &got);
-    if (err == TF_AGAIN) {
+    if (err == TF_NO_MEMORY) {
+        tf_cli_amqp_fail_memory(client);
         return;
     }
     if (err) {
         lost(client, errno);
         return;
     }
-    client->in_length += got;
     feed(client);
 }
 
@@ -422,7 +397,7 @@ static void on_turn(struct tf_cli_peer *peer)
     const struct tf_cli_run *run = client->config.run;
     if (is_connected(client)) {
         take_events(client);
-        if (client->in_length && is_connected(client)) {
+        if (client->in.length && is_connected(client)) {
             feed(client);
         }
     }
@@ -529,10 +504,8 @@ static void on_tick(struct tf_cli_peer *peer)
     struct tf_cli_amqp_client *client = client_of(peer);
     tf_time now = client->config.run->now;
     if (client->state <= TF_CLI_AMQP_GREETING && now >= client->dial.end) {
-        tf_cli_run_say(client->config.run, "%s does not answer: no %s after %u s",
-                       client->dial.text,
-                       client->state == TF_CLI_AMQP_CONNECTING ? "connection" : "open",
-                       (unsigned)(TF_CLI_DIAL_TIMEOUT / TF_SECOND));
+        tf_cli_dial_say_late(&client->dial,
+                             client->state == TF_CLI_AMQP_CONNECTING ? "connection" : "open");
         fail(client, TF_EXIT_TIMEOUT);
     } else if (client->state == TF_CLI_AMQP_CONNECTING) {
         dialed(client, tf_cli_dial_tick(&client->dial));
@@ -566,7 +539,6 @@ static const struct tf_cli_peer_ops peer_ops = {.io = on_io,
 enum tf_err tf_cli_amqp_client_new(struct tf_cli_amqp_client **ret_client,
                                    const struct tf_cli_amqp_client_config *config)
 {
-    uint32_t number;
     struct tf_cli_amqp_client *client = calloc(1, sizeof(*client));
     if (!client) {
         return TF_NO_MEMORY;
@@ -574,9 +546,7 @@ enum tf_err tf_cli_amqp_client_new(struct tf_cli_amqp_client **ret_client,
     client->config = *config;
     client->peer.ops = &peer_ops;
     tf_list_init(&client->links);
-    tf_entropy_fill(&number, sizeof(number));
-    snprintf(client->id, sizeof(client->id), "trefoil-%s-%08lx", config->run->command,
-             (unsigned long)number);
+    tf_cli_make_id(config->run->command, client->id);
     tf_cli_dial_init(&client->dial, config->run, &client->peer.source, config->url,
                      config->options->debug);
     tf_list_push_back(&config->run->peers, &client->peer.node);
@@ -595,6 +565,6 @@ void tf_cli_amqp_client_free(struct tf_cli_amqp_client *client)
     tf_list_unlink(&client->peer.node);
     tf_cli_amqp_links_free(client);
     free_machine(client);
-    free(client->in);
+    free(client->in.bytes);
     free(client);
 }

@@ -27,9 +27,7 @@ struct tf_cli_amqp_client {
     struct tf_amqp_session *session;    /* lies in `session_memory`; NULL: not begun */
     void *memory, *session_memory;
     struct tf_list links; /* struct tf_cli_amqp_link */
-    uint8_t *in;
-    size_t in_length, in_size;
-    size_t in_need; /* bytes that the machine wants before it goes on */
+    struct tf_cli_input in;
     uint8_t *out;
     size_t out_size;
     enum tf_cli_amqp_client_state state;
@@ -40,7 +38,7 @@ struct tf_cli_amqp_client {
     bool asked;    /* it was us who asked to close */
     bool closing;  /* the machine says that it is the end */
     bool finished; /* the output has been ended */
-    char id[64];
+    char id[TF_CLI_ID];
 };
 
 /* An event of a link. */

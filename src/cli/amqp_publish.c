@@ -180,8 +180,9 @@ static bool send(struct publisher *publisher, const struct data *data, bool *ret
     }
 }
 
-static bool send_line(struct publisher *publisher, struct tf_bytes line)
+static bool send_line(void *ctx, struct tf_bytes line)
 {
+    struct publisher *publisher = ctx;
     bool borrowed;
     struct data *data = data_new(line);
     if (!data) {
@@ -200,16 +201,9 @@ static bool send_line(struct publisher *publisher, struct tf_bytes line)
 /* All lines that are there, as far as the broker takes them. True: nothing is left. */
 static bool send_lines(struct publisher *publisher)
 {
-    struct tf_bytes line;
-    bool blocked = false;
-    while (!blocked && tf_cli_lines_next(&publisher->lines, &line)) {
-        blocked = !send_line(publisher, line);
-        if (!blocked) {
-            tf_cli_lines_take(&publisher->lines);
-        }
-    }
-    tf_cli_run_want_input(&publisher->run, !blocked && !publisher->lines.over);
-    return !blocked && publisher->lines.over;
+    bool taken = tf_cli_lines_pass(&publisher->lines, send_line, publisher);
+    tf_cli_run_want_input(&publisher->run, taken && !publisher->lines.over);
+    return taken && publisher->lines.over;
 }
 
 /* The one message, as often as is wanted. True: nothing is left. */
@@ -302,15 +296,7 @@ static void on_returned(struct tf_cli_amqp_client *client, uint64_t owner)
 static void on_input(void *ctx)
 {
     struct publisher *publisher = ctx;
-    enum tf_err err = tf_cli_lines_read(&publisher->lines);
-    publisher->run.touched = true;
-    if (err == TF_IO) {
-        tf_cli_run_fail(&publisher->run, TF_EXIT_INTERNAL, "cannot read standard input: %s",
-                        strerror(errno));
-    } else if (err && err != TF_AGAIN) {
-        tf_cli_run_fail(&publisher->run, TF_EXIT_INTERNAL,
-                        "standard input has a line that is too long");
-    }
+    tf_cli_lines_input(&publisher->lines, &publisher->run);
 }
 
 static void on_timer(void *ctx)

@@ -11,10 +11,8 @@
 #include "base/util.h"
 #include "cli/cli.h"
 #include "cli/dial.h"
-#include "port/entropy.h"
 
 enum {
-    READ_SIZE = 64 * 1024,
     OUTPUT_SIZE = 64 * 1024,
     OUTPUT_MAX = 8 * 1024 * 1024,
     REFERENCE_FROM = 1024,
@@ -35,9 +33,7 @@ struct tf_cli_client {
     struct tf_mqtt_client *machine; /* lies in `memory` */
     struct tf_mqtt_client_config machine_config;
     struct tf_cli_dial dial;
-    uint8_t *in;
-    size_t in_length, in_size;
-    size_t in_need; /* bytes that the machine wants before it goes on */
+    struct tf_cli_input in;
     uint8_t *out;
     size_t out_size;
     void *memory;
@@ -49,7 +45,7 @@ struct tf_cli_client {
     uint8_t version;
     uint8_t properties[PROPERTIES_MAX];
     uint8_t will_properties[PROPERTIES_MAX];
-    char id[64];
+    char id[TF_CLI_ID];
 };
 
 /* ---- what others ask ---- */
@@ -95,9 +91,7 @@ const char *tf_cli_reason(uint8_t reason, struct tf_bytes properties, char *ret_
         char *at = ret_text + length;
         snprintf(at, size - (size_t)length, ": %.*s", (int)TF_MIN(words.value.length, 400u),
                  (const char *)words.value.data);
-        for (; *at; at++) { /* the peer's words must not steer a terminal */
-            *at = (unsigned char)*at < ' ' || *at == 0x7F ? '?' : *at;
-        }
+        tf_cli_tame(at);
     }
     return ret_text;
 }
@@ -156,8 +150,7 @@ static void lost(struct tf_cli_client *client, int number)
         close_now(client);
         return;
     }
-    tf_cli_say(client->config.run->command, "the connection to %s was lost: %s", client->dial.text,
-               number ? strerror(number) : "the peer has closed it");
+    tf_cli_dial_say_lost(&client->dial, number);
     fail(client, TF_EXIT_NETWORK);
 }
 
@@ -175,8 +168,8 @@ static void free_machine(struct tf_cli_client *client)
     client->out = NULL;
     client->out_size = 0;
     client->machine = NULL;
-    client->in_length = 0;
-    client->in_need = 0;
+    client->in.length = 0;
+    client->in.need = 0;
 }
 
 /* The properties of CONNECT, and of the will. */
@@ -203,8 +196,8 @@ static struct tf_mqtt_connect make_connect(struct tf_cli_client *client)
 {
     const struct tf_cli_connection_options *options = client->config.options;
     const struct tf_cli_url *url = client->config.url;
-    const char *user = options->user ? options->user : url->user;
-    const char *password = options->password ? options->password : url->password;
+    const char *user = tf_cli_options_user(options, url);
+    const char *password = tf_cli_options_password(options, url);
     struct tf_mqtt_connect connect = {
         .version = client->version,
         .clean_start = !options->keep_session,
@@ -479,58 +472,39 @@ static void feed(struct tf_cli_client *client)
 {
     size_t at = 0;
     enum tf_err err = TF_OK;
-    client->in_need = 0;
-    while (at < client->in_length && !err && client->config.run->state == TF_CLI_RUNNING &&
+    client->in.need = 0;
+    while (at < client->in.length && !err && client->config.run->state == TF_CLI_RUNNING &&
            (client->state == GREETING || client->state == UP)) {
         size_t used = 0, need = 0;
-        struct tf_bytes in = tf_bytes_of(client->in + at, client->in_length - at);
+        struct tf_bytes in = tf_bytes_of(client->in.bytes + at, client->in.length - at);
         err = tf_mqtt_client_input(client->machine, in, &used, &need, client->config.run->now);
         at += used;
-        client->in_need = err == TF_MORE ? need : 0;
+        client->in.need = err == TF_MORE ? need : 0;
         take_events(client);
     }
     if (client->dial.fd < 0 || client->state < GREETING) {
         return; /* it is another connection by now */
     }
-    memmove(client->in, client->in + at, client->in_length - at);
-    client->in_length -= at;
+    tf_cli_input_take(&client->in, at);
     if (err == TF_PROTOCOL || err == TF_CLOSED) {
         on_closing(client);
     }
 }
 
-static enum tf_err make_room(struct tf_cli_client *client)
-{
-    size_t size = TF_MAX(client->in_need, client->in_length + READ_SIZE / 2);
-    if (size <= client->in_size) {
-        return TF_OK;
-    }
-    size = TF_MAX(size, (size_t)READ_SIZE);
-    uint8_t *in = realloc(client->in, size);
-    if (!in) {
-        return TF_NO_MEMORY;
-    }
-    client->in = in;
-    client->in_size = size;
-    return TF_OK;
-}
-
 static void read_some(struct tf_cli_client *client)
 {
-    size_t got = 0;
     if (client->state == LEAVING) {
         if (tf_socket_drain(client->dial.fd) == TF_CLOSED) {
             close_now(client);
         }
         return;
     }
-    if (make_room(client)) {
-        fail_memory(client);
+    enum tf_err err = tf_cli_dial_read(&client->dial, &client->in);
+    if (err == TF_AGAIN) {
         return;
     }
-    enum tf_err err = tf_socket_read(client->dial.fd, client->in + client->in_length,
-                                     client->in_size - client->in_length, &got);
-    if (err == TF_AGAIN) {
+    if (err == TF_NO_MEMORY) {
+        fail_memory(client);
         return;
     }
     if (err) {
@@ -542,7 +516,6 @@ static void read_some(struct tf_cli_client *client)
         return;
     }
     client->heard = true;
-    client->in_length += got;
     feed(client);
 }
 
@@ -563,7 +536,7 @@ static void on_turn(struct tf_cli_peer *peer)
     struct tf_cli_client *client = client_of(peer);
     if (client->state == GREETING || client->state == UP) {
         take_events(client);
-        if (client->in_length && client->dial.fd >= 0) {
+        if (client->in.length && client->dial.fd >= 0) {
             feed(client);
         }
     }
@@ -646,9 +619,7 @@ static void on_tick(struct tf_cli_peer *peer)
     struct tf_cli_client *client = client_of(peer);
     tf_time now = client->config.run->now;
     if (client->state <= GREETING && now >= client->dial.end) {
-        tf_cli_say(client->config.run->command, "%s does not answer: no %s after %u s",
-                   client->dial.text, client->state == CONNECTING ? "connection" : "CONNACK",
-                   (unsigned)(TF_CLI_DIAL_TIMEOUT / TF_SECOND));
+        tf_cli_dial_say_late(&client->dial, client->state == CONNECTING ? "connection" : "CONNACK");
         fail(client, TF_EXIT_TIMEOUT);
     } else if (client->state == CONNECTING) {
         (void)dialed(client, tf_cli_dial_tick(&client->dial));
@@ -681,7 +652,6 @@ static const struct tf_cli_peer_ops peer_ops = {.io = on_io,
 enum tf_err tf_cli_client_new(struct tf_cli_client **ret_client,
                               const struct tf_cli_client_config *config)
 {
-    uint32_t number;
     struct tf_cli_client *client = calloc(1, sizeof(*client));
     if (!client) {
         return TF_NO_MEMORY;
@@ -689,9 +659,7 @@ enum tf_err tf_cli_client_new(struct tf_cli_client **ret_client,
     client->config = *config;
     client->run_peer.ops = &peer_ops;
     client->version = config->options->version;
-    tf_entropy_fill(&number, sizeof(number));
-    snprintf(client->id, sizeof(client->id), "trefoil-%s-%08lx", config->run->command,
-             (unsigned long)number);
+    tf_cli_make_id(config->run->command, client->id);
     tf_cli_dial_init(&client->dial, config->run, &client->run_peer.source, config->url,
                      config->options->debug);
     tf_list_push_back(&config->run->peers, &client->run_peer.node);
@@ -708,6 +676,6 @@ void tf_cli_client_free(struct tf_cli_client *client)
     close_now(client);
     tf_list_unlink(&client->run_peer.node);
     free_machine(client);
-    free(client->in);
+    free(client->in.bytes);
     free(client);
 }

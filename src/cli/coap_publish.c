@@ -75,18 +75,18 @@ static bool has_room(const struct publisher *publisher)
            tf_cli_coap_run_open(&publisher->run) < OPEN_MAX;
 }
 
+static bool send_line(void *ctx, struct tf_bytes line)
+{
+    struct publisher *publisher = ctx;
+    return has_room(publisher) && send(publisher, line, true);
+}
+
 /* All lines that are there, as far as there is room. */
 static void send_lines(struct publisher *publisher)
 {
     struct tf_cli_lines *lines = &publisher->lines;
     struct tf_bytes line;
-    bool more = true;
-    while (more && has_room(publisher)) {
-        more = tf_cli_lines_next(lines, &line) && send(publisher, line, true);
-        if (more) {
-            tf_cli_lines_take(lines);
-        }
-    }
+    (void)tf_cli_lines_pass(lines, send_line, publisher);
     tf_cli_run_want_input(&publisher->run.base, has_room(publisher) && !lines->over);
     publisher->run.hold = !lines->over || tf_cli_lines_next(lines, &line);
 }
@@ -128,14 +128,7 @@ static void on_timer(void *ctx)
 static void on_input(void *ctx)
 {
     struct publisher *publisher = ctx;
-    struct tf_cli_run *run = &publisher->run.base;
-    enum tf_err err = tf_cli_lines_read(&publisher->lines);
-    run->touched = true;
-    if (err == TF_IO) {
-        tf_cli_run_fail(run, TF_EXIT_INTERNAL, "cannot read standard input: %s", strerror(errno));
-    } else if (err && err != TF_AGAIN) {
-        tf_cli_run_fail(run, TF_EXIT_INTERNAL, "standard input has a line that is too long");
-    }
+    tf_cli_lines_input(&publisher->lines, &publisher->run.base);
 }
 
 static void on_answer(void *ctx, struct tf_cli_coap_call *call,

@@ -5,11 +5,14 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/util.h"
 #include "cli/cli.h"
 #include "port/clock.h"
 
+#define READ_SIZE (64u * 1024u)
 #define ADDRESS_TIMEOUT (5 * TF_SECOND) /* of an address, if there is another one */
 
 void tf_cli_dial_init(struct tf_cli_dial *dial, struct tf_cli_run *run,
@@ -112,4 +115,54 @@ enum tf_cli_dial_state tf_cli_dial_tick(struct tf_cli_dial *dial)
     }
     dial->at++;
     return tf_cli_dial_again(dial, ETIMEDOUT);
+}
+
+void tf_cli_dial_say_lost(struct tf_cli_dial *dial, int number)
+{
+    tf_cli_run_say(dial->run, "the connection to %s was lost: %s", dial->text,
+                   number ? strerror(number) : "the peer has closed it");
+}
+
+void tf_cli_dial_say_late(struct tf_cli_dial *dial, const char *what)
+{
+    tf_cli_run_say(dial->run, "%s does not answer: no %s after %u s", dial->text, what,
+                   (unsigned)(TF_CLI_DIAL_TIMEOUT / TF_SECOND));
+}
+
+/* ---- what arrives ---- */
+
+static enum tf_err make_room(struct tf_cli_input *input)
+{
+    size_t size = TF_MAX(input->need, input->length + READ_SIZE / 2);
+    if (size <= input->size) {
+        return TF_OK;
+    }
+    size = TF_MAX(size, (size_t)READ_SIZE);
+    uint8_t *bytes = realloc(input->bytes, size);
+    if (!bytes) {
+        return TF_NO_MEMORY;
+    }
+    input->bytes = bytes;
+    input->size = size;
+    return TF_OK;
+}
+
+enum tf_err tf_cli_dial_read(struct tf_cli_dial *dial, struct tf_cli_input *input)
+{
+    size_t got = 0;
+    enum tf_err err = make_room(input);
+    if (err) {
+        return err;
+    }
+    err = tf_socket_read(dial->fd, input->bytes + input->length, input->size - input->length, &got);
+    if (!err) {
+        input->length += got;
+    }
+    return err;
+}
+
+void tf_cli_input_take(struct tf_cli_input *input, size_t length)
+{
+    memmove(input->bytes, input->bytes + length, input->length - length);
+    input->length -= length;
 }

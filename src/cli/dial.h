@@ -57,4 +57,26 @@ enum tf_cli_dial_state tf_cli_dial_tick(struct tf_cli_dial *dial);
 /* Closes the descriptor, if there is one. */
 void tf_cli_dial_close(struct tf_cli_dial *dial);
 
+/* Says that the connection was lost; `number` is the errno of why, 0: the peer has closed it. */
+void tf_cli_dial_say_lost(struct tf_cli_dial *dial, int number);
+
+/* Says that the peer has not said yes in time; `what` is how it would have. */
+void tf_cli_dial_say_late(struct tf_cli_dial *dial, const char *what);
+
+/* What has arrived on a connection and was not taken. All zero: nothing. */
+struct tf_cli_input {
+    uint8_t *bytes; /* malloc */
+    size_t length, size;
+    size_t need; /* bytes in all that are wanted before it goes on; 0: any */
+};
+
+/*
+ * Reads what there is, as much as there is room for. TF_AGAIN: nothing; TF_NO_MEMORY; TF_CLOSED and
+ * TF_IO, with errno, as tf_socket_read.
+ */
+TF_MUST_USE enum tf_err tf_cli_dial_read(struct tf_cli_dial *dial, struct tf_cli_input *input);
+
+/* Forgets the first `length` bytes. */
+void tf_cli_input_take(struct tf_cli_input *input, size_t length);
+
 #endif

@@ -3,10 +3,13 @@
  */
 #include "cli/lines.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/util.h"
+#include "cli/cli.h"
+#include "cli/run.h"
 #include "port/input.h"
 
 #define STDIN 0
@@ -49,6 +52,17 @@ enum tf_err tf_cli_lines_read(struct tf_cli_lines *lines)
     return err == TF_CLOSED ? TF_OK : err;
 }
 
+void tf_cli_lines_input(struct tf_cli_lines *lines, struct tf_cli_run *run)
+{
+    enum tf_err err = tf_cli_lines_read(lines);
+    run->touched = true;
+    if (err == TF_IO) {
+        tf_cli_run_fail(run, TF_EXIT_INTERNAL, "cannot read standard input: %s", strerror(errno));
+    } else if (err && err != TF_AGAIN) {
+        tf_cli_run_fail(run, TF_EXIT_INTERNAL, "standard input has a line that is too long");
+    }
+}
+
 bool tf_cli_lines_next(struct tf_cli_lines *lines, struct tf_bytes *ret_line)
 {
     size_t left = lines->length - lines->looked;
@@ -65,6 +79,19 @@ void tf_cli_lines_take(struct tf_cli_lines *lines)
 {
     lines->looked += lines->looked < lines->length; /* its newline */
     lines->start = lines->looked;
+}
+
+bool tf_cli_lines_pass(struct tf_cli_lines *lines, bool (*send)(void *ctx, struct tf_bytes line),
+                       void *ctx)
+{
+    struct tf_bytes line;
+    while (tf_cli_lines_next(lines, &line)) {
+        if (!send(ctx, line)) {
+            return false;
+        }
+        tf_cli_lines_take(lines);
+    }
+    return true;
 }
 
 void tf_cli_lines_release(struct tf_cli_lines *lines)

@@ -427,9 +427,7 @@ static void on_timer(void *ctx)
     if (list->own_seen || json_array_size(list->rows)) {
         tf_cli_run_finish(&list->run, show(list));
     } else if (list->version[0]) {
-        for (char *at = list->version; *at; at++) {
-            *at = (unsigned char)*at < ' ' || *at == 0x7F ? '?' : *at;
-        }
+        tf_cli_tame(list->version);
         tf_cli_run_fail(&list->run, TF_EXIT_REFUSED,
                         "%s tells nothing at %s: it is \"%s\"; only "
                         "Trefoil keeps such a list",

@@ -3,6 +3,7 @@
  */
 #include "cli/options.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,6 +11,7 @@
 
 #include "base/util.h"
 #include "cli/cli.h"
+#include "port/entropy.h"
 
 enum key {
     KEY_USER = 256,
@@ -277,4 +279,23 @@ const char *tf_cli_options_only_mqtt(const struct tf_cli_connection_options *opt
            : options->expiry_given                 ? "--session-expiry"
            : options->keep_alive_s != KEEP_ALIVE_S ? "--keep-alive"
                                                    : NULL;
+}
+
+const char *tf_cli_options_user(const struct tf_cli_connection_options *options,
+                                const struct tf_cli_url *url)
+{
+    return options->user ? options->user : url->user;
+}
+
+const char *tf_cli_options_password(const struct tf_cli_connection_options *options,
+                                    const struct tf_cli_url *url)
+{
+    return options->password ? options->password : url->password;
+}
+
+void tf_cli_make_id(const char *command, char ret_id[TF_CLI_ID])
+{
+    uint32_t number;
+    tf_entropy_fill(&number, sizeof(number));
+    snprintf(ret_id, TF_CLI_ID, "trefoil-%s-%08lx", command, (unsigned long)number);
 }

@@ -13,9 +13,12 @@
 #include <trefoil/time.h>
 
 #include "cli/manual.h"
+#include "cli/url.h"
 
 /* Keys of a command's own options that have no letter begin behind this one. */
 #define TF_CLI_KEY_OWN 512
+
+#define TF_CLI_ID 64
 
 struct tf_cli_connection_options {
     const char *client_id; /* NULL: one is made */
@@ -58,6 +61,15 @@ int tf_cli_options_check(const struct tf_cli_connection_options *options,
 
 /* The first option given that only MQTT has something for; NULL: none. */
 const char *tf_cli_options_only_mqtt(const struct tf_cli_connection_options *options);
+
+/* Who the user is, and the password; NULL: not given. The options go before the URL. */
+const char *tf_cli_options_user(const struct tf_cli_connection_options *options,
+                                const struct tf_cli_url *url);
+const char *tf_cli_options_password(const struct tf_cli_connection_options *options,
+                                    const struct tf_cli_url *url);
+
+/* Makes an id for a command's connection; the one given, if there is one, goes before it. */
+void tf_cli_make_id(const char *command, char ret_id[TF_CLI_ID]);
 
 /* Reads seconds with up to six decimals, above 0. As tf_cli_number. */
 int tf_cli_seconds(const struct tf_cli_manual *manual, const char *option, const char *text,

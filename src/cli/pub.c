@@ -411,16 +411,16 @@ static void on_input(void *ctx)
     size_t got = 0;
     enum tf_err err;
     if (pub->arguments.source == SOURCE_LINES) {
-        err = tf_cli_lines_read(&pub->lines);
+        tf_cli_lines_input(&pub->lines, &pub->run);
         pub->input_over = pub->lines.over;
-    } else {
-        err = reserve(pub, READ_SIZE);
-        if (!err) {
-            err = tf_input_read(STDIN, pub->body + pub->body_length, READ_SIZE, &got);
-        }
-        pub->input_over = err == TF_CLOSED;
-        pub->body_length += got;
+        return;
     }
+    err = reserve(pub, READ_SIZE);
+    if (!err) {
+        err = tf_input_read(STDIN, pub->body + pub->body_length, READ_SIZE, &got);
+    }
+    pub->input_over = err == TF_CLOSED;
+    pub->body_length += got;
     pub->run.touched = pub->run.touched || pub->input_over;
     if (err == TF_LIMIT || err == TF_NO_MEMORY) {
         tf_cli_run_fail(&pub->run, TF_EXIT_INTERNAL,
@@ -475,8 +475,9 @@ static bool publish(struct pub *pub, struct tf_bytes body, uint64_t owner, bool 
 }
 
 /* A line lives on its own, for the machine may borrow it longer than the input stays in place. */
-static bool publish_line(struct pub *pub, struct tf_bytes line)
+static bool publish_line(void *ctx, struct tf_bytes line)
 {
+    struct pub *pub = ctx;
     bool borrowed;
     uint8_t *copy = malloc(line.length + 1);
     if (!copy) {
@@ -496,16 +497,9 @@ static bool publish_line(struct pub *pub, struct tf_bytes line)
 /* All lines that are there, as far as the broker takes them. True: nothing is left. */
 static bool publish_lines(struct pub *pub)
 {
-    struct tf_bytes line;
-    bool blocked = false;
-    while (!blocked && tf_cli_lines_next(&pub->lines, &line)) {
-        blocked = !publish_line(pub, line);
-        if (!blocked) {
-            tf_cli_lines_take(&pub->lines);
-        }
-    }
-    tf_cli_run_want_input(&pub->run, !blocked && !pub->input_over);
-    return !blocked && pub->input_over;
+    bool taken = tf_cli_lines_pass(&pub->lines, publish_line, pub);
+    tf_cli_run_want_input(&pub->run, taken && !pub->input_over);
+    return taken && pub->input_over;
 }
 
 /* The one message, as often as is wanted. True: nothing is left. */

@@ -26,6 +26,13 @@ __attribute__((format(printf, 2, 0))) static void say(const char *command, const
     fputc('\n', stderr);
 }
 
+void tf_cli_tame(char *words)
+{
+    for (char *at = words; *at; at++) {
+        *at = (unsigned char)*at < ' ' || *at == 0x7F ? '?' : *at;
+    }
+}
+
 void tf_cli_say(const char *command, const char *format, ...)
 {
     va_list arguments;

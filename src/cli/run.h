@@ -116,6 +116,9 @@ void tf_cli_run_want_input(struct tf_cli_run *run, bool wanted);
 /* Takes what shows how far it has got off the terminal. */
 void tf_cli_run_hide_progress(struct tf_cli_run *run);
 
+/* Makes a peer's words fit to be said: they must not steer a terminal. */
+void tf_cli_tame(char *words);
+
 /* Says a sentence on stderr, with the command's name before it, where no run shows progress. */
 void tf_cli_say(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

@@ -8,7 +8,6 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -16,6 +15,7 @@
 #include <cmocka.h>
 
 #include "cli/cli.h"
+#include "command_rig.h"
 #include "port/socket.h"
 
 #define DEADLINE_MS 10000
@@ -149,50 +149,16 @@ static int follow(int listener, const struct step *steps)
 
 /* ---- the command ---- */
 
-struct run {
-    int code;
-    char errors[4096];
-    char output[4096];
-};
-
-/* Sends a descriptor of this process to a file meanwhile; what to put back is returned. */
-static int divert(int fd, FILE *file)
-{
-    int kept = dup(fd);
-    assert_true(kept >= 0);
-    assert_true(dup2(fileno(file), fd) == fd);
-    return kept;
-}
-
-static void restore(int fd, int kept, FILE *file, char *ret_text, size_t size)
-{
-    assert_true(dup2(kept, fd) == fd);
-    close(kept);
-    rewind(file);
-    ret_text[fread(ret_text, 1, size - 1, file)] = 0;
-    fclose(file);
-}
-
-/* Runs `words`, in which %s is the port, against a script. */
-static struct run run_it(int (*command)(int argc, char **argv), const char *words,
-                         const struct step *steps)
+/* Runs `words`, in which %u is the port, against a script. */
+static void run_it(struct command_run *ret_run, int (*command)(int argc, char **argv),
+                   const char *words, const struct step *steps)
 {
     struct tf_socket_address address;
-    struct run run = {0};
     size_t count;
-    int listener, status, argc = 0;
-    char port[8], line[512], *argv[24];
+    int listener, status;
     assert_int_equal(tf_socket_resolve("127.0.0.1", 0, true, &address, 1, &count), TF_OK);
     assert_int_equal(tf_socket_listen(&address, false, &listener), TF_OK);
     assert_int_equal(tf_socket_local(listener, &address), TF_OK);
-    snprintf(port, sizeof(port), "%u", tf_socket_port(&address));
-    const char *mark = strstr(words, "%s");
-    assert_non_null(mark);
-    snprintf(line, sizeof(line), "%.*s%s%s", (int)(mark - words), words, port, mark + 2);
-    for (char *word = strtok(line, " "); word; word = strtok(NULL, " ")) {
-        argv[argc++] = word;
-    }
-    argv[argc] = NULL;
     fflush(stdout);
     fflush(stderr);
     pid_t child = fork();
@@ -201,24 +167,19 @@ static struct run run_it(int (*command)(int argc, char **argv), const char *word
         _exit(follow(listener, steps));
     }
     tf_socket_close(listener);
-    FILE *errors = tmpfile(), *output = tmpfile();
-    int kept_errors = divert(2, errors), kept_output = divert(1, output);
-    run.code = command(argc, argv);
-    fflush(stdout);
-    restore(1, kept_output, output, run.output, sizeof(run.output));
-    restore(2, kept_errors, errors, run.errors, sizeof(run.errors));
+    command_run(ret_run, command, words, tf_socket_port(&address));
     assert_true(waitpid(child, &status, 0) == child);
     if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
         fail_msg("%s: the script failed at step %d; exit %d, %s", words, WEXITSTATUS(status),
-                 run.code, run.errors);
+                 ret_run->code, ret_run->errors);
     }
-    return run;
 }
 
 static void check_it(int (*command)(int argc, char **argv), const char *words,
                      const struct step *steps, int code, const char *sentence, const char *output)
 {
-    struct run run = run_it(command, words, steps);
+    static struct command_run run; /* it is large */
+    run_it(&run, command, words, steps);
     if (run.code != code || !strstr(run.errors, sentence) || strcmp(run.output, output) != 0) {
         fail_msg("%s: exit %d, not %d; said: %s, printed: %s", words, run.code, code, run.errors,
                  run.output);
@@ -240,9 +201,9 @@ static void test_falls_back(void **state)
     static const struct step closed[] = {CONNECT_5, HANG_UP,   CONNECT_4,
                                          CONNACK_4, GET(0x30), GOODBYE};
     (void)state;
-    check_it(tf_cli_pub, "pub mqtt://127.0.0.1:%s/a -m x -q 1", refused, 0, "", "");
-    check_it(tf_cli_pub, "pub mqtt://127.0.0.1:%s/a -m x", closed, 0, "", "");
-    check_it(tf_cli_pub, "pub mqtt://127.0.0.1:%s/a -m x", old_code, 0, "", "");
+    check_it(tf_cli_pub, "pub mqtt://127.0.0.1:%u/a -m x -q 1", refused, 0, "", "");
+    check_it(tf_cli_pub, "pub mqtt://127.0.0.1:%u/a -m x", closed, 0, "", "");
+    check_it(tf_cli_pub, "pub mqtt://127.0.0.1:%u/a -m x", old_code, 0, "", "");
 }
 
 static void test_does_not_fall_back(void **state)
@@ -250,10 +211,10 @@ static void test_does_not_fall_back(void **state)
     static const struct step refused[] = {CONNECT_5, PUT("\x20\x03\x00\x84\x00"), DONE};
     static const struct step closed[] = {CONNECT_5, HANG_UP, DONE};
     (void)state;
-    check_it(tf_cli_pub, "pub mqtt://127.0.0.1:%s/a -m x --expiry 3", refused, 5, "--expiry", "");
-    check_it(tf_cli_sub, "sub mqtt://127.0.0.1:%s/a --no-local", refused, 5, "--no-local", "");
-    check_it(tf_cli_pub, "pub mqtt://127.0.0.1:%s/a -m x -V 5", refused, 5, "0x84", "");
-    check_it(tf_cli_pub, "pub mqtt://127.0.0.1:%s/a -m x -V 5", closed, 3, "lost", "");
+    check_it(tf_cli_pub, "pub mqtt://127.0.0.1:%u/a -m x --expiry 3", refused, 5, "--expiry", "");
+    check_it(tf_cli_sub, "sub mqtt://127.0.0.1:%u/a --no-local", refused, 5, "--no-local", "");
+    check_it(tf_cli_pub, "pub mqtt://127.0.0.1:%u/a -m x -V 5", refused, 5, "0x84", "");
+    check_it(tf_cli_pub, "pub mqtt://127.0.0.1:%u/a -m x -V 5", closed, 3, "lost", "");
 }
 
 static void test_refused(void **state)
@@ -263,9 +224,9 @@ static void test_refused(void **state)
     static const struct step not_authorized_4[] = {CONNECT_4, PUT("\x20\x02\x00\x05"), DONE};
     static const struct step quota[] = {CONNECT_5, PUT("\x20\x03\x00\x97\x00"), DONE};
     (void)state;
-    check_it(tf_cli_pub, "pub mqtt://u:p@127.0.0.1:%s/a -m x", bad_password, 4, "go ?!", "");
-    check_it(tf_cli_sub, "sub mqtt://127.0.0.1:%s/a -V 4", not_authorized_4, 4, "0x87", "");
-    check_it(tf_cli_get, "get mqtt://127.0.0.1:%s/a", quota, 5, "Quota exceeded", "");
+    check_it(tf_cli_pub, "pub mqtt://u:p@127.0.0.1:%u/a -m x", bad_password, 4, "go ?!", "");
+    check_it(tf_cli_sub, "sub mqtt://127.0.0.1:%u/a -V 4", not_authorized_4, 4, "0x87", "");
+    check_it(tf_cli_get, "get mqtt://127.0.0.1:%u/a", quota, 5, "Quota exceeded", "");
 }
 
 static void test_broken_peer(void **state)
@@ -275,10 +236,10 @@ static void test_broken_peer(void **state)
     static const struct step silent[] = {CONNECT_5, DONE};
     static const struct step closed[] = {CONNECT_5, CONNACK_5, GET(0x82), HANG_UP, DONE};
     (void)state;
-    check_it(tf_cli_sub, "sub mqtt://127.0.0.1:%s/a -V 4", garbage, 3, "protocol", "");
-    check_it(tf_cli_sub, "sub mqtt://127.0.0.1:%s/a -W 0.2", silent, 6, "0.2 s", "");
-    check_it(tf_cli_pub, "pub mqtt://127.0.0.1:%s/a -m x -W 0.2", silent, 6, "0.2 s", "");
-    check_it(tf_cli_sub, "sub mqtt://127.0.0.1:%s/a", closed, 3, "lost", "");
+    check_it(tf_cli_sub, "sub mqtt://127.0.0.1:%u/a -V 4", garbage, 3, "protocol", "");
+    check_it(tf_cli_sub, "sub mqtt://127.0.0.1:%u/a -W 0.2", silent, 6, "0.2 s", "");
+    check_it(tf_cli_pub, "pub mqtt://127.0.0.1:%u/a -m x -W 0.2", silent, 6, "0.2 s", "");
+    check_it(tf_cli_sub, "sub mqtt://127.0.0.1:%u/a", closed, 3, "lost", "");
 }
 
 static void test_server_says_goodbye(void **state)
@@ -288,8 +249,8 @@ static void test_server_says_goodbye(void **state)
     static const struct step shutting_down[] = {CONNECT_5, CONNACK_5, GET(0x82),
                                                 PUT("\xE0\x02\x8B\x00"), DONE};
     (void)state;
-    check_it(tf_cli_sub, "sub mqtt://127.0.0.1:%s/a", taken_over, 5, "Session taken over", "");
-    check_it(tf_cli_sub, "sub mqtt://127.0.0.1:%s/a", shutting_down, 3, "shutting down", "");
+    check_it(tf_cli_sub, "sub mqtt://127.0.0.1:%u/a", taken_over, 5, "Session taken over", "");
+    check_it(tf_cli_sub, "sub mqtt://127.0.0.1:%u/a", shutting_down, 3, "shutting down", "");
 }
 
 /* ---- publishing ---- */
@@ -310,10 +271,10 @@ static void test_pub_acknowledged(void **state)
                                          GET(0x32), PUT("\x40\x02\x00\x01"),
                                          GOODBYE};
     (void)state;
-    check_it(tf_cli_pub, "pub mqtt://127.0.0.1:%s/a -m x -q 1", once, 0, "", "");
-    check_it(tf_cli_pub, "pub mqtt://127.0.0.1:%s/a -m x -q 2 -r", exactly, 0, "", "");
-    check_it(tf_cli_pub, "pub mqtt://127.0.0.1:%s/a -n -r --repeat 3", thrice, 0, "", "");
-    check_it(tf_cli_pub, "pub mqtt://127.0.0.1:%s/a -m x -q 1 --repeat 2", window, 0, "", "");
+    check_it(tf_cli_pub, "pub mqtt://127.0.0.1:%u/a -m x -q 1", once, 0, "", "");
+    check_it(tf_cli_pub, "pub mqtt://127.0.0.1:%u/a -m x -q 2 -r", exactly, 0, "", "");
+    check_it(tf_cli_pub, "pub mqtt://127.0.0.1:%u/a -n -r --repeat 3", thrice, 0, "", "");
+    check_it(tf_cli_pub, "pub mqtt://127.0.0.1:%u/a -m x -q 1 --repeat 2", window, 0, "", "");
 }
 
 static void test_pub_refused(void **state)
@@ -325,11 +286,11 @@ static void test_pub_refused(void **state)
                                         GOODBYE};
     static const struct step lost[] = {CONNECT_5, CONNACK_5, GET(0x32), HANG_UP, DONE};
     (void)state;
-    check_it(tf_cli_pub, "pub mqtt://127.0.0.1:%s/a -m x -q 1", quota, 5, "Quota exceeded (0x97)",
+    check_it(tf_cli_pub, "pub mqtt://127.0.0.1:%u/a -m x -q 1", quota, 5, "Quota exceeded (0x97)",
              "");
-    check_it(tf_cli_pub, "pub mqtt://127.0.0.1:%s/a -m x -q 1", no_qos, 5, "QoS", "");
-    check_it(tf_cli_pub, "pub mqtt://127.0.0.1:%s/a -m long", small, 5, "4 bytes", "");
-    check_it(tf_cli_pub, "pub mqtt://127.0.0.1:%s/a -m x -q 1", lost, 3, "lost", "");
+    check_it(tf_cli_pub, "pub mqtt://127.0.0.1:%u/a -m x -q 1", no_qos, 5, "QoS", "");
+    check_it(tf_cli_pub, "pub mqtt://127.0.0.1:%u/a -m long", small, 5, "4 bytes", "");
+    check_it(tf_cli_pub, "pub mqtt://127.0.0.1:%u/a -m x -q 1", lost, 3, "lost", "");
 }
 
 /* ---- receiving ---- */
@@ -352,7 +313,7 @@ static void test_sub(void **state)
                                         GET(0x40), /* of the second; the third is not taken */
                                         GOODBYE};
     (void)state;
-    check_it(tf_cli_sub, "sub mqtt://127.0.0.1:%s/a -q 1 -n 2 -v", count, 0, "", "a 1\na 2\n");
+    check_it(tf_cli_sub, "sub mqtt://127.0.0.1:%u/a -q 1 -n 2 -v", count, 0, "", "a 1\na 2\n");
 }
 
 static void test_sub_refused(void **state)
@@ -361,8 +322,8 @@ static void test_sub_refused(void **state)
                                           PUT("\x90\x04\x00\x01\x00\x87"), GOODBYE};
     static const struct step lower[] = {CONNECT_5, CONNACK_5, GET(0x82), SUBACK_5, GOODBYE};
     (void)state;
-    check_it(tf_cli_sub, "sub mqtt://127.0.0.1:%s/a/+", refused, 5, "a/+: Not authorized", "");
-    check_it(tf_cli_sub, "sub mqtt://127.0.0.1:%s/a -q 1 -W 0.3", lower, 6, "at QoS 0", "");
+    check_it(tf_cli_sub, "sub mqtt://127.0.0.1:%u/a/+", refused, 5, "a/+: Not authorized", "");
+    check_it(tf_cli_sub, "sub mqtt://127.0.0.1:%u/a -q 1 -W 0.3", lower, 6, "at QoS 0", "");
 }
 
 static void test_get(void **state)
@@ -381,8 +342,8 @@ static void test_get(void **state)
                                             "1"),
                                         GOODBYE};
     (void)state;
-    check_it(tf_cli_get, "get mqtt://127.0.0.1:%s/a -W 0.2", none, 5, "no value at a", "");
-    check_it(tf_cli_get, "get mqtt://127.0.0.1:%s/a", there, 0, "", "1\n");
+    check_it(tf_cli_get, "get mqtt://127.0.0.1:%u/a -W 0.2", none, 5, "no value at a", "");
+    check_it(tf_cli_get, "get mqtt://127.0.0.1:%u/a", there, 0, "", "1\n");
 }
 
 /* A broker that is not Trefoil. */
@@ -399,9 +360,9 @@ static void test_list_of_another_broker(void **state)
     static const struct step refused[] = {CONNECT_5, CONNACK_5, GET(0x82),
                                           PUT("\x90\x05\x00\x01\x00\x87\x87"), GOODBYE};
     (void)state;
-    check_it(tf_cli_list, "queues mqtt://127.0.0.1:%s -W 0.1", other, 5, "\"v 9?\"", "");
-    check_it(tf_cli_list, "sessions mqtt://127.0.0.1:%s -W 0.1", silent, 5, "not Trefoil", "");
-    check_it(tf_cli_list, "connections mqtt://127.0.0.1:%s", refused, 5, "Not authorized", "");
+    check_it(tf_cli_list, "queues mqtt://127.0.0.1:%u -W 0.1", other, 5, "\"v 9?\"", "");
+    check_it(tf_cli_list, "sessions mqtt://127.0.0.1:%u -W 0.1", silent, 5, "not Trefoil", "");
+    check_it(tf_cli_list, "connections mqtt://127.0.0.1:%u", refused, 5, "Not authorized", "");
 }
 
 static void test_list(void **state)
@@ -417,7 +378,7 @@ static void test_list(void **state)
         PUT("\x30\x20\x00\x0F$SYS/sessions/y\x00{\"client\":\"y\"}"),
         GOODBYE};
     (void)state;
-    check_it(tf_cli_list, "sessions mqtt://127.0.0.1:%s -W 0.1 -o json", rows, 0, "",
+    check_it(tf_cli_list, "sessions mqtt://127.0.0.1:%u -W 0.1 -o json", rows, 0, "",
              "[\n{\"client\":\"a\",\"bytes\":10},\n{\"client\":\"bb\",\"bytes\":9}\n]\n");
 }
 

@@ -69,8 +69,49 @@ static void test_lines(void **state)
     }
 }
 
+/* What takes lines, as many as it has room for. */
+struct taker {
+    char text[64];
+    unsigned room;
+};
+
+static bool take(void *ctx, struct tf_bytes line)
+{
+    struct taker *taker = ctx;
+    if (taker->room == 0) {
+        return false;
+    }
+    taker->room--;
+    strncat(taker->text, (const char *)line.data, line.length);
+    strcat(taker->text, ";");
+    return true;
+}
+
+/* A line that could not be taken comes again, and none comes twice. */
+static void test_pass(void **state)
+{
+    struct tf_cli_lines lines = {0};
+    struct taker taker = {.room = 2};
+    int kept = feed("one\ntwo\nthree\nfour");
+    (void)state;
+    while (!lines.over) {
+        enum tf_err err = tf_cli_lines_read(&lines);
+        assert_true(err == TF_OK || err == TF_AGAIN);
+    }
+    assert_false(tf_cli_lines_pass(&lines, take, &taker));
+    assert_false(tf_cli_lines_pass(&lines, take, &taker));
+    assert_string_equal(taker.text, "one;two;");
+    taker.room = 5;
+    assert_true(tf_cli_lines_pass(&lines, take, &taker));
+    assert_string_equal(taker.text, "one;two;three;four;");
+    assert_true(tf_cli_lines_pass(&lines, take, &taker));
+    assert_int_equal(taker.room, 3);
+    restore(kept);
+    tf_cli_lines_release(&lines);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_lines)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_lines), cmocka_unit_test(test_pass)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
