@@ -251,7 +251,9 @@ static void on_event(struct amqp_conn *conn, const struct tf_amqp_event *event)
     case TF_AMQP_NEEDS:
         on_needs(conn, event);
         break;
-    case TF_AMQP_CLOSED:  /* answered by the machine, which wants to be closed */
+    case TF_AMQP_CLOSED: /* answered by the machine, which wants to be closed */
+        conn->farewell = true;
+        break;
     case TF_AMQP_SETTLED: /* what was received is the routing's already */
     case TF_AMQP_BEGUN:   /* of sessions and links that we begin: none */
     case TF_AMQP_ATTACHED:
@@ -280,11 +282,17 @@ static size_t feed(void *ctx, struct tf_bytes in, uint32_t *ret_need)
 {
     struct amqp_conn *conn = ctx;
     tf_time now = amqp_now(conn->front);
+    uint64_t effort = tf_amqp_effort(conn->machine);
     size_t done = 0;
     conn->stalled = false;
     while (done < in.length) {
         if (conn->open_tickets >= AMQP_TICKETS_STOP) {
             conn->stalled = true; /* until there are answers */
+            break;
+        }
+        if (tf_amqp_effort(conn->machine) - effort > AMQP_EFFORT) {
+            conn->stalled = true;
+            tf_amqp_front_conn_touch(conn); /* others come first */
             break;
         }
         size_t used = 0;
@@ -395,7 +403,8 @@ static void destroy(struct amqp_conn *conn)
     conn->stream.move_to = TF_STREAM_STAYS;
     (void)tf_amqp_front_conn_events(conn);
     while ((node = tf_list_first(&conn->sessions))) {
-        tf_amqp_front_session_free(tf_container_of(node, struct amqp_session, in_conn), true);
+        tf_amqp_front_session_free(tf_container_of(node, struct amqp_session, in_conn),
+                                   !conn->farewell);
     }
     for (size_t i = 0; i < TF_COUNT(conn->answers); i++) {
         tf_ticket_owner_release(&conn->answers[i].tickets);

@@ -35,6 +35,7 @@
 #define AMQP_CREDIT 512u             /* that a sender is granted at most */
 #define AMQP_TICKETS_MAX 4096u       /* of one connection; then its sessions' windows close */
 #define AMQP_TICKETS_STOP 16384u     /* and from here on its input waits */
+#define AMQP_EFFORT 65536u           /* of dispositions in one turn, about; the rest waits */
 #define AMQP_WINDOW 2048u            /* transfer frames of a session */
 #define AMQP_REQUESTS_MAX 256u       /* to $management, of one connection, that wait */
 #define AMQP_INCOMING_MORE 16777216u /* of unfinished messages, beside two of the longest */
@@ -105,12 +106,13 @@ struct amqp_conn {
     uint32_t request_count; /* of `requests` */
     uint32_t size;          /* of the allocation */
     uint16_t listener;
-    bool stalled; /* the machine took no more input */
-    bool starved; /* memory was short: it looks again soon */
-    bool pulling; /* its events are being dealt with */
-    bool counted; /* among the connected */
-    bool narrow;  /* windows are closed: too many tickets are open */
-    bool leaving; /* it is being destroyed: nobody is to be answered */
+    bool stalled;  /* the machine took no more input */
+    bool starved;  /* memory was short: it looks again soon */
+    bool pulling;  /* its events are being dealt with */
+    bool counted;  /* among the connected */
+    bool narrow;   /* windows are closed: too many tickets are open */
+    bool leaving;  /* it is being destroyed: nobody is to be answered */
+    bool farewell; /* the peer has closed it: nothing is lost with it */
     char peer[48];
 };
 

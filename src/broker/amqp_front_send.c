@@ -343,6 +343,8 @@ void tf_amqp_front_on_outcome(struct amqp_conn *conn, const struct tf_amqp_event
             return; /* 3.4.1: not terminal */
         }
         break;
+    case TF_AMQP_STATE_RELEASED:
+        break;
     default: /* the default outcome that we told: released (3.5.3) */
         if (!event->settled) {
             return;
@@ -350,7 +352,10 @@ void tf_amqp_front_on_outcome(struct amqp_conn *conn, const struct tf_amqp_event
         break;
     }
     if (!event->settled) { /* the receiver waits for us to settle (2.6.12) */
-        (void)tf_amqp_settle(conn->machine, event->delivery, &event->state);
+        struct tf_amqp_state state = event->state;
+        state.annotations = (struct tf_bytes){NULL, 0}; /* for them there may be no room */
+        state.error = (struct tf_amqp_error){.condition = TF_AMQP_NO_ERROR};
+        (void)tf_amqp_settle(conn->machine, event->delivery, &state);
     }
     tf_named_settle(&link->consumer, event->handle, &outcome);
     if (!tf_list_empty(&conn->blocked)) {

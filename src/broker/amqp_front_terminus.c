@@ -21,6 +21,7 @@
 #include <trefoil/amqp_value.h>
 
 #define CAPABILITIES_MAX 48u
+#define DYNAMIC_IDLE (60 * TF_SECOND) /* when there was no memory to delete a node */
 #define NODE_NAME_MAX 64u
 #define DYNAMIC "$dynamic/" /* names of dynamic nodes; never declared by using them */
 
@@ -271,6 +272,7 @@ static void join(struct amqp_link *link, struct tf_bytes name, struct tf_bytes f
         .filter = filter,
         .options = {.qos = 1, .upgrade = !(values && link->settled)},
         .spec = spec,
+        .alone = link->subscription,
         .values = values};
     if (we_send(link)) {
         link->consuming = true;
@@ -329,7 +331,8 @@ static void resolve_dynamic(struct amqp_link *link)
     terminus->has_address = true;
     terminus->address = name;
     struct tf_queue_spec spec = spec_of(link, name);
-    spec.idle = TF_TIME_NEVER;
+    spec.idle = DYNAMIC_IDLE;
+    spec.idle_when_empty = false;
     link->dynamic = true;
     if (!keep_address(link, name)) {
         resolve_now(link, TF_NO_MEMORY);
@@ -345,14 +348,38 @@ static void resolve_dynamic(struct amqp_link *link)
     join(link, name, name, &spec, false);
 }
 
-/* The queue of a durable subscription is known by its container and link (design: AMQP names). */
+/*
+ * A container's id as one level of an address: with its slashes as they are, another container and
+ * link could have the same name together. Returns its length; `writer` NULL: no more than that.
+ */
+static size_t write_level(struct tf_bytes id, struct tf_writer *writer)
+{
+    size_t length = 0;
+    for (size_t i = 0; i < id.length; i++) {
+        uint8_t byte = id.data[i];
+        const char *escape = byte == '/' ? "%2F" : byte == '%' ? "%25" : NULL;
+        length += escape ? 3 : 1;
+        if (writer && escape) {
+            tf_write_bytes(writer, tf_bytes_str(escape));
+        } else if (writer) {
+            tf_write_u8(writer, byte);
+        }
+    }
+    return length;
+}
+
+/*
+ * The queue of a durable subscription is known by its container and link (design: AMQP names).
+ * Attached again for another filter it is bound to that one.
+ */
 static void resolve_subscription(struct amqp_link *link, const struct tf_amqp_terminus *source,
                                  struct tf_bytes filter)
 {
     static const char head[] = "$subscription/";
     struct amqp_conn *conn = amqp_link_conn(link);
     struct tf_bytes link_name = {link->key + 1, link->key_length - 1};
-    size_t length = sizeof(head) + conn->container->id_length + link_name.length;
+    struct tf_bytes id = {conn->container->id, conn->container->id_length};
+    size_t length = sizeof(head) + write_level(id, NULL) + link_name.length;
     if (length > UINT16_MAX) {
         resolve_now(link, TF_LIMIT);
         return;
@@ -365,7 +392,7 @@ static void resolve_subscription(struct amqp_link *link, const struct tf_amqp_te
     link->address_length = (uint16_t)length;
     struct tf_writer writer = tf_writer_of(link->address, length);
     tf_write_bytes(&writer, tf_bytes_str(head));
-    tf_write_bytes(&writer, tf_bytes_of(conn->container->id, conn->container->id_length));
+    (void)write_level(id, &writer);
     tf_write_u8(&writer, '/');
     tf_write_bytes(&writer, link_name);
     struct tf_queue_spec spec = spec_of(link, amqp_link_address(link));
@@ -476,11 +503,13 @@ static bool look_up(struct amqp_link *link, const struct tf_amqp_terminus *termi
     if (ret->node == TF_NODE_PLAIN) {
         if (dynamic && we_send(link)) {
             ret->node = TF_NODE_QUEUE;
-        } else if (ret->topic_capability || wild(ret->address) || ret->address.data[0] == '$' ||
-                   tf_queues_is_topic(front->context.config, ret->address)) {
+        } else if (ret->topic_capability || wild(ret->address)) {
             ret->node = TF_NODE_TOPIC;
         } else if (tf_amqp_symbols_have(terminus->capabilities, tf_bytes_str("queue"))) {
             ret->node = TF_NODE_QUEUE;
+        } else if (ret->address.data[0] == '$' ||
+                   tf_queues_is_topic(front->context.config, ret->address)) {
+            ret->node = TF_NODE_TOPIC;
         }
     }
     bool refused = ret->node == TF_NODE_QUEUE ? ret->address.data[0] == '$' && !dynamic

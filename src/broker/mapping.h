@@ -142,13 +142,17 @@ size_t tf_mapping_user_properties(const struct tf_envelope *envelope, struct tf_
 void tf_mapping_amqp_header(const struct tf_envelope *envelope, tf_time now,
                             uint32_t delivery_count, bool first_acquirer, struct tf_writer *writer);
 
-/* Keys in a map of annotations that `modified` (3.4.5) brings; with more the whole is refused. */
+/*
+ * Keys, and bytes, in a map of annotations that `modified` (3.4.5) brings; with more the whole is
+ * refused. One disposition may name all that is unsettled, and each message keeps a map of its own.
+ */
 #define TF_MAPPING_ANNOTATIONS_MAX 64u
+#define TF_MAPPING_ANNOTATIONS_BYTES_MAX 4096u
 
 /*
  * Writes two maps of annotations as one: all of `fresh`, and of `old` (may be empty) what has no
  * key of `fresh`. At most the length of both and 10 bytes. TF_LIMIT: the outcome would have more
- * keys than TF_MAPPING_ANNOTATIONS_MAX: nothing is written; keep the old ones. TF_PROTOCOL: `fresh`
+ * keys or bytes than the limits above: nothing is written; keep the old ones. TF_PROTOCOL: `fresh`
  * is not a map.
  */
 TF_MUST_USE enum tf_err tf_mapping_annotations_merge(struct tf_bytes old, struct tf_bytes fresh,

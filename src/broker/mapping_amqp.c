@@ -302,13 +302,46 @@ void tf_mapping_amqp_header(const struct tf_envelope *envelope, tf_time now,
 
 /* ---- annotations that `modified` leaves (3.4.5) ---- */
 
-/* True if a map has a key. */
-static bool has_key(const struct tf_amqp_value *map, const struct tf_amqp_value *key)
+/* The keys of a map, read once: a message may have 100,000 annotations, each of which is looked for
+ * whenever it is delivered. */
+struct keys {
+    size_t count;
+    uint64_t digests[TF_MAPPING_ANNOTATIONS_MAX];
+    struct tf_amqp_value keys[TF_MAPPING_ANNOTATIONS_MAX];
+};
+
+/* A number that equal keys have in common. */
+static uint64_t digest_of(const struct tf_amqp_value *key)
+{
+    switch (key->type) {
+    case TF_AMQP_SYMBOL:
+    case TF_AMQP_STRING:
+        return tf_hash_home(key->bytes);
+    case TF_AMQP_ULONG:
+        return key->number;
+    default:
+        return 0;
+    }
+}
+
+/* Reads the keys of a map that has no more than are taken. */
+static void read_keys(const struct tf_amqp_value *map, struct keys *ret)
 {
     struct tf_amqp_items items = tf_amqp_items_of(map);
-    struct tf_amqp_value other, value;
-    while (tf_amqp_pair_next(&items, &other, &value)) {
-        if (tf_amqp_value_equal(&other, key)) {
+    struct tf_amqp_value value;
+    ret->count = 0;
+    while (ret->count < TF_MAPPING_ANNOTATIONS_MAX &&
+           tf_amqp_pair_next(&items, &ret->keys[ret->count], &value)) {
+        ret->digests[ret->count] = digest_of(&ret->keys[ret->count]);
+        ret->count++;
+    }
+}
+
+static bool has_key(const struct keys *keys, const struct tf_amqp_value *key)
+{
+    uint64_t digest = digest_of(key);
+    for (size_t i = 0; i < keys->count; i++) {
+        if (keys->digests[i] == digest && tf_amqp_value_equal(&keys->keys[i], key)) {
             return true;
         }
     }
@@ -317,7 +350,7 @@ static bool has_key(const struct tf_amqp_value *map, const struct tf_amqp_value 
 
 /* Writes the pairs of a map whose keys `without` (NULL: none) does not have; how many items. */
 static uint32_t write_pairs(struct tf_writer *writer, const struct tf_amqp_value *map,
-                            const struct tf_amqp_value *without)
+                            const struct keys *without)
 {
     struct tf_amqp_items items = tf_amqp_items_of(map);
     struct tf_amqp_value key, value;
@@ -338,14 +371,16 @@ static bool map_of(struct tf_bytes encoded, struct tf_amqp_value *ret)
     return encoded.length > 0 && !tf_amqp_value_of(encoded, ret) && ret->type == TF_AMQP_MAP;
 }
 
-/* `fresh`, and of `old` (NULL: nothing) what it does not have, as one map. */
+/* `fresh`, of few keys, and of `old` (NULL: nothing) what it does not have, as one map. */
 static uint32_t write_merged(struct tf_writer *writer, const struct tf_amqp_value *old,
                              const struct tf_amqp_value *fresh)
 {
     size_t begin = tf_amqp_write_map_begin(writer);
     uint32_t count = write_pairs(writer, fresh, NULL);
     if (old) {
-        count += write_pairs(writer, old, fresh);
+        struct keys keys;
+        read_keys(fresh, &keys);
+        count += write_pairs(writer, old, &keys);
     }
     tf_amqp_write_map_end(writer, begin, count);
     return count;
@@ -360,8 +395,10 @@ enum tf_err tf_mapping_annotations_merge(struct tf_bytes old, struct tf_bytes fr
     if (!map_of(fresh, &now)) {
         return TF_PROTOCOL;
     }
-    if (now.count > 2 * TF_MAPPING_ANNOTATIONS_MAX ||
-        write_merged(writer, has_before ? &before : NULL, &now) > 2 * TF_MAPPING_ANNOTATIONS_MAX) {
+    if (fresh.length > TF_MAPPING_ANNOTATIONS_BYTES_MAX ||
+        now.count > 2 * TF_MAPPING_ANNOTATIONS_MAX ||
+        write_merged(writer, has_before ? &before : NULL, &now) > 2 * TF_MAPPING_ANNOTATIONS_MAX ||
+        tf_writer_length(writer) - tf_writer_length(&start) > TF_MAPPING_ANNOTATIONS_BYTES_MAX) {
         *writer = start;
         return TF_LIMIT;
     }

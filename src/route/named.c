@@ -89,6 +89,7 @@ enum tf_err tf_named_configure(struct tf_named_queue *named, const struct tf_que
     }
     tf_timers_cancel(&named->queue.shard->named.idle, &named->idle); /* it may be another time */
     tf_named_consider_idle(named);
+    tf_named_changed(named);
     tf_named_touch(named);
     return TF_OK;
 }
@@ -139,6 +140,9 @@ enum tf_err tf_named_open(struct tf_named_queue *named, struct tf_named_opening 
         options.qos = 1; /* every message is an entry; what it was published at stays with it */
         options.upgrade = true;
         options.retain_as_published = false;
+        if (declaration->alone) {
+            tf_shard_unbind_all(shard, &named->queue);
+        }
         named->values = named->private && declaration->values;
         named->binds_waiting++;
         enum tf_err err = tf_shard_bind(shard, &named->queue, declaration->filter, &options,
@@ -290,6 +294,7 @@ static void take_out(struct tf_named_member *member, bool lost)
     tf_list_unlink(&member->opening.node);
     tf_list_unlink(&member->ready);
     tf_list_unlink(&member->draining);
+    named->choosers -= tf_list_linked(&member->cursor) && !member->browse;
     tf_list_unlink(&member->cursor);
     tf_list_unlink(&member->starved);
     tf_list_remove(&member->in_queue);

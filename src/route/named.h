@@ -48,6 +48,7 @@ struct tf_queue_declaration {
                                already without this binding */
     struct tf_binding_options options;
     const struct tf_queue_spec *spec; /* NULL: the queue must exist (TF_NOT_FOUND) */
+    bool alone;  /* bound to `filter` alone: of a queue that is there already the others go */
     bool values; /* private queues: the retained values that the filter matches come first */
 };
 
@@ -166,7 +167,10 @@ struct tf_named_producer {
 TF_MUST_USE enum tf_err tf_shard_produce(struct tf_shard *shard, struct tf_named_producer *producer,
                                          const struct tf_queue_declaration *declaration);
 
-/* Room in the queue, as far as is known here; at most UINT32_MAX. */
+/*
+ * Room in the queue, as far as is known here; at most UINT32_MAX. One that drops when it is full
+ * always has room: who had to wait for it might wait for ever.
+ */
 uint32_t tf_named_room(const struct tf_named_producer *producer);
 
 /*

@@ -44,15 +44,22 @@ static bool check_member(const struct tf_named_queue *named, const struct tf_nam
     bool good = member->queue == named && ready == tf_list_linked(&member->ready);
     if (member->after) {
         good &= member->after->entry.marked && member->after->entry.state == TF_ENTRY_AVAILABLE &&
-                tf_list_linked(&member->cursor);
+                tf_list_linked(&member->cursor) &&
+                (!member->browse || member->after->entry.position < member->seen);
     }
     return good && check_list(named, &member->acquired, TF_ENTRY_ACQUIRED, member, false, sum);
+}
+
+static bool choosing(const struct tf_named_member *member)
+{
+    return !member->browse && tf_list_linked(&member->cursor);
 }
 
 static bool check_queue(const struct tf_named_queue *named)
 {
     struct sum sum = {0};
     uint32_t consumers = 0;
+    uint32_t choosers = 0;
     uint32_t producers = 0;
     bool good = check_list(named, &named->queue.available, TF_ENTRY_AVAILABLE, NULL, true, &sum) &&
                 check_list(named, &named->returned, TF_ENTRY_AVAILABLE, NULL, false, &sum) &&
@@ -60,6 +67,7 @@ static bool check_queue(const struct tf_named_queue *named)
     struct tf_list_node *node = tf_list_first(&named->consumers);
     for (; node && good; node = tf_list_next(&named->consumers, node)) {
         good = check_member(named, tf_container_of(node, struct tf_named_member, in_queue), &sum);
+        choosers += choosing(tf_container_of(node, struct tf_named_member, in_queue));
         consumers++;
     }
     node = tf_list_first(&named->producers);
@@ -70,8 +78,9 @@ static bool check_queue(const struct tf_named_queue *named)
     bool settled = (tf_list_empty(&named->returned) && tf_list_empty(&named->letters)) ||
                    tf_list_linked(&named->dirty);
     return good && settled && sum.count == named->queue.count && sum.bytes == named->queue.bytes &&
-           sum.acquired == named->acquired && consumers == named->status.consumers &&
-           producers == named->status.producers && (!named->dying || consumers + producers == 0);
+           sum.acquired == named->acquired && choosers == named->choosers &&
+           consumers == named->status.consumers && producers == named->status.producers &&
+           (!named->dying || consumers + producers == 0);
 }
 
 bool tf_named_check(const struct tf_shard *shard)

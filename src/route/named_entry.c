@@ -12,7 +12,7 @@
 #include "route/named_internal.h"
 
 #define DEATHS_MAX 16u
-#define LETTER_BUDGET 256u  /* published in one turn */
+#define LETTER_BUDGET 256u  /* published in one turn, beside as many as have come since the last */
 #define EXPIRE_BUDGET 4096u /* dropped in one turn */
 
 static struct tf_named_entry *entry_of(struct tf_list_node *node)
@@ -50,6 +50,7 @@ static bool mourned(const struct tf_named_queue *named, const struct tf_envelope
 static void make_letter(struct tf_named_queue *named, struct tf_named_entry *entry)
 {
     named->status.dead_lettered++;
+    named->fresh_letters++;
     tf_list_push_back(&named->letters, &entry->entry.node);
     tf_named_touch(named);
 }
@@ -241,7 +242,10 @@ bool tf_named_post_letters(struct tf_named_queue *named)
     if (!named->spec.dead_letter.length) {
         tf_named_drop_letters(named); /* it has been configured away */
     }
-    for (unsigned i = 0; i < LETTER_BUDGET && (node = tf_list_first(&named->letters)); i++) {
+    /* letters count nowhere, so there must not be more and more of them */
+    uint64_t budget = (uint64_t)LETTER_BUDGET + named->fresh_letters;
+    named->fresh_letters = 0;
+    for (uint64_t i = 0; i < budget && (node = tf_list_first(&named->letters)); i++) {
         struct tf_named_entry *entry = entry_of(node);
         const struct tf_publication *dead = &entry->entry.message->publication;
         struct tf_publication letter = {

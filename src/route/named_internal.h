@@ -17,7 +17,8 @@
  *  3. queue.consumers has the members with credit that take now, and no others.
  *  4. At the end of a turn `returned` is empty or the queue dirty, and no member of queue.consumers
  *     could take an available entry.
- *  5. A cursor (`after`) rests on an available entry, which is marked, or on none.
+ *  5. A cursor (`after`) rests on an available entry, which is marked, or on none; a browser has
+ *     seen that entry.
  */
 #ifndef TF_ROUTE_NAMED_INTERNAL_H
 #define TF_ROUTE_NAMED_INTERNAL_H
@@ -78,10 +79,12 @@ struct tf_named_queue {
     uint64_t bind_tag;      /* of the last bind */
     uint32_t binds_waiting; /* that have not been heard of */
     uint32_t acquired;
-    bool unsorted;  /* `returned` */
-    bool private;   /* of one consumer */
-    bool values;    /* may still be drawn */
-    bool exclusive; /* its one consumer is */
+    uint32_t fresh_letters; /* since letters were posted last */
+    uint32_t choosers;      /* members of `cursors` that do not browse */
+    bool unsorted;          /* `returned` */
+    bool private;           /* of one consumer */
+    bool values;            /* may still be drawn */
+    bool exclusive;         /* its one consumer is */
     bool pumping, again;
     bool full; /* as its producers have been told, or will be */
     bool full_known;
@@ -277,7 +280,8 @@ void tf_named_settle_entry(struct tf_named_queue *named, struct tf_named_entry *
 void tf_named_never(struct tf_named_queue *named, struct tf_named_member *member,
                     struct tf_named_entry *entry);
 
-/* Other annotations for an entry. False: no memory, it keeps those it has. */
+/* Other annotations for an entry. False: no memory, or no room by the queue's limit: it keeps those
+ * it has. */
 bool tf_named_annotate(struct tf_named_queue *named, struct tf_named_entry *entry,
                        struct tf_bytes annotations);
 
@@ -300,8 +304,13 @@ uint64_t tf_named_charge(const struct tf_named_entry *entry);
 bool tf_named_straight(struct tf_named_queue *named, struct tf_publication *publication,
                        bool retain);
 
-/* How many messages there is room for. */
+/* How many messages its producers may send: what there is room for; a queue that drops takes all.
+ */
 uint32_t tf_named_queue_room(const struct tf_named_queue *named);
+
+/* To be called when how much is in the queue, or its limits, have changed: its producers are told,
+ * and the time that it may stay unused begins or ends. */
+void tf_named_changed(struct tf_named_queue *named);
 
 /* True: only acquired entries, or none, are in it. */
 bool tf_named_nothing(const struct tf_named_queue *named);

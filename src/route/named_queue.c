@@ -68,15 +68,18 @@ static void move_cursors(struct tf_named_queue *named, struct tf_named_entry *en
     entry->entry.marked = false;
 }
 
-/* An entry has come into `available`, perhaps before cursors that must not miss it. */
+/*
+ * An entry has come into `available`, perhaps before cursors that must not miss it. Those of
+ * browsers, which may be many, cannot: they have seen all that is before them.
+ */
 static void look_back(struct tf_named_queue *named, struct tf_named_entry *entry)
 {
     struct tf_list_node *before = tf_list_prev(&named->queue.available, &entry->entry.node);
     struct tf_list_node *node = tf_list_first(&named->cursors);
     for (; node; node = tf_list_next(&named->cursors, node)) {
         struct tf_named_member *member = tf_container_of(node, struct tf_named_member, cursor);
-        if (member->after && member->after->entry.position > entry->entry.position &&
-            (member->browse ? entry->entry.position >= member->seen : !excluded(entry, member))) {
+        if (!member->browse && member->after &&
+            member->after->entry.position > entry->entry.position && !excluded(entry, member)) {
             rest(member, before ? entry_of(before) : NULL);
         }
     }
@@ -221,7 +224,7 @@ void tf_named_tidy(struct tf_named_queue *named)
     while ((node = tf_list_pop_front(&named->returned))) {
         where = place(named, where, entry_of(node)->entry.position);
         tf_list_insert_before(where, node);
-        if (!tf_list_empty(&named->cursors)) {
+        if (named->choosers) {
             look_back(named, entry_of(node));
         }
     }
@@ -262,8 +265,7 @@ static void uncharge(struct tf_named_queue *named, const struct tf_named_entry *
     named->queue.shard->queued_bytes -= bytes;
 }
 
-/* What depends on how much is in the queue: its producers, and how long it stays unused. */
-static void changed(struct tf_named_queue *named)
+void tf_named_changed(struct tf_named_queue *named)
 {
     if (!tf_list_empty(&named->producers)) {
         const struct tf_queue_limits *limits = &named->spec.limits;
@@ -287,6 +289,9 @@ static void changed(struct tf_named_queue *named)
 uint32_t tf_named_queue_room(const struct tf_named_queue *named)
 {
     const struct tf_queue_limits *limits = &named->spec.limits;
+    if (limits->overflow != TF_OVERFLOW_REFUSE) {
+        return limits->entries; /* it drops: who had to wait for room would wait for ever */
+    }
     if (named->queue.count >= limits->entries || named->queue.bytes >= limits->bytes) {
         return 0;
     }
@@ -311,7 +316,7 @@ void tf_named_remove(struct tf_named_queue *named, struct tf_named_entry *entry)
 {
     unlist(named, entry);
     uncharge(named, entry);
-    changed(named);
+    tf_named_changed(named);
 }
 
 void tf_named_drop(struct tf_named_queue *named, struct tf_named_entry *entry)
@@ -328,7 +333,7 @@ void tf_named_append(struct tf_named_queue *named, struct tf_named_entry *entry)
     charge(named, entry);
     named->status.enqueued++;
     named->queue.counters->enqueued++;
-    changed(named);
+    tf_named_changed(named);
 }
 
 void tf_named_settle_entry(struct tf_named_queue *named, struct tf_named_entry *entry)
@@ -444,6 +449,11 @@ bool tf_named_annotate(struct tf_named_queue *named, struct tf_named_entry *entr
                        struct tf_bytes annotations)
 {
     const struct tf_alloc *alloc = named->queue.shard->config.alloc;
+    size_t had = entry->extra ? entry->extra->annotations.length : 0;
+    if (annotations.length > had &&
+        named->queue.bytes + annotations.length - had > named->spec.limits.bytes) {
+        return false;
+    }
     uint8_t *copy = alloc->alloc(alloc->ctx, annotations.length);
     struct tf_named_extra *extra = copy ? extra_of(named, entry, 0) : NULL;
     if (!extra) {
@@ -504,6 +514,7 @@ static enum tf_err exclude(struct tf_named_queue *named, struct tf_named_entry *
     extra->not_for[extra->count++] = member->number;
     if (!tf_list_linked(&member->cursor)) {
         tf_list_push_back(&named->cursors, &member->cursor);
+        named->choosers++;
     }
     return TF_OK;
 }

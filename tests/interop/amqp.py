@@ -344,7 +344,8 @@ class Link:
 
     def _flowed(self, got):
         if got.link_credit is not None:
-            self.credit = ((got.delivery_count or 0) + got.link_credit - self.count) & 0xFFFFFFFF
+            left = ((got.delivery_count or 0) + got.link_credit - self.count) & 0xFFFFFFFF
+            self.credit = left if left < 1 << 31 else 0  # taken back after it was used
 
     def credited(self, wanted=1, deadline=None):
         """Waits until there is this much credit."""

@@ -57,7 +57,9 @@ struct driver_conn {
     struct driver *driver;
     struct tf_stream *stream; /* NULL: ended, or on its way to another shard */
     unsigned shard;
-    uint8_t *out; /* what has been written */
+    unsigned listener; /* in driver->config */
+    bool beside;       /* of the front beside MQTT's */
+    uint8_t *out;      /* what has been written */
     size_t out_length, out_capacity, out_taken;
     uint8_t *in; /* fed, but not yet read */
     size_t in_length, in_capacity;
@@ -77,6 +79,9 @@ void driver_stop(struct driver *driver);
 
 /* A connection accepted by a shard, `ended` at once if the front refuses. Freed by driver_stop. */
 struct driver_conn *driver_open(struct driver *driver, unsigned shard);
+
+/* The same of the front beside MQTT's, by a listener of its own. */
+struct driver_conn *driver_open_beside(struct driver *driver, unsigned shard, unsigned listener);
 
 /* Bytes for the broker; read in the next turn. */
 void driver_feed(struct driver_conn *conn, const void *data, size_t length);

@@ -635,6 +635,26 @@ static void test_merging(void **state)
     assert_int_equal(tf_writer_length(&writer), 0);
 }
 
+/* A key is the same in whatever encoding it comes. */
+static void test_merging_by_value(void **state)
+{
+    static const uint8_t old[] = {0xc1, 22, 4,   0x80, 0, 0, 0, 0, 0,   0,    0, 5,
+                                  0xa1, 1,  'a', 0xb3, 0, 0, 0, 1, 'x', 0xa1, 1, 'c'};
+    static const uint8_t fresh[] = {0xc1, 12, 4, 0x53, 5, 0xa1, 1, 'b', 0xa3, 1, 'x', 0xa1, 1, 'd'};
+    uint8_t out[128];
+    struct tf_writer writer = tf_writer_of(out, sizeof(out));
+    struct tf_amqp_value value;
+    (void)state;
+    assert_int_equal(tf_mapping_annotations_merge(tf_bytes_of(old, sizeof(old)),
+                                                  tf_bytes_of(fresh, sizeof(fresh)), &writer),
+                     TF_OK);
+    assert_int_equal(tf_amqp_value_of(tf_bytes_of(out, tf_writer_length(&writer)), &value), TF_OK);
+    assert_int_equal(value.count, 4);
+    assert_true(
+        tf_amqp_map_find(tf_bytes_of(out, tf_writer_length(&writer)), tf_bytes_str("x"), &value));
+    assert_memory_equal(value.bytes.data, "d", 1);
+}
+
 static void test_too_many_annotations(void **state)
 {
     char keys[TF_MAPPING_ANNOTATIONS_MAX + 2] = "";
@@ -657,6 +677,42 @@ static void test_too_many_annotations(void **state)
     assert_int_equal(tf_mapping_annotations_merge(many, number_map(b, 512, " ", 9), &writer),
                      TF_LIMIT);
     assert_int_equal(tf_writer_length(&writer), 0);
+}
+
+/* A map of one symbol to so many bytes. */
+static struct tf_bytes bytes_map(uint8_t *buffer, size_t size, const char *key, size_t length)
+{
+    static uint8_t bytes[TF_MAPPING_ANNOTATIONS_BYTES_MAX];
+    struct tf_writer writer = tf_writer_of(buffer, size);
+    size_t at = tf_amqp_write_map_begin(&writer);
+    tf_amqp_write_symbol(&writer, tf_bytes_str(key));
+    tf_amqp_write_binary(&writer, tf_bytes_of(bytes, length));
+    tf_amqp_write_map_end(&writer, at, 2);
+    assert_false(writer.failed);
+    return tf_bytes_of(buffer, tf_writer_length(&writer));
+}
+
+/* Few keys may be large, and a disposition gives them to everything that is unsettled. */
+static void test_too_large_annotations(void **state)
+{
+    static uint8_t a[8192], b[8192], out[16384];
+    const size_t half = TF_MAPPING_ANNOTATIONS_BYTES_MAX / 2;
+    struct tf_writer writer = tf_writer_of(out, sizeof(out));
+    struct tf_bytes old = bytes_map(a, sizeof(a), "old", half);
+    (void)state;
+    assert_int_equal(
+        tf_mapping_annotations_merge(old, bytes_map(b, sizeof(b), "fresh", half), &writer),
+        TF_LIMIT);
+    assert_int_equal(tf_writer_length(&writer), 0);
+    assert_int_equal(tf_mapping_annotations_merge(tf_bytes_of(NULL, 0),
+                                                  bytes_map(b, sizeof(b), "x", 2 * half), &writer),
+                     TF_LIMIT);
+    assert_int_equal(tf_writer_length(&writer), 0);
+    assert_int_equal(
+        tf_mapping_annotations_merge(old, bytes_map(b, sizeof(b), "old", half), &writer), TF_OK);
+    writer = tf_writer_of(out, sizeof(out));
+    assert_int_equal(
+        tf_mapping_annotations_merge(old, bytes_map(b, sizeof(b), "x", half - 64), &writer), TF_OK);
 }
 
 /* A message whose annotations change on the way, and nothing else of it. */
@@ -716,7 +772,9 @@ int main(void)
         cmocka_unit_test(test_to_mqtt),
         cmocka_unit_test(test_headers),
         cmocka_unit_test(test_merging),
+        cmocka_unit_test(test_merging_by_value),
         cmocka_unit_test(test_too_many_annotations),
+        cmocka_unit_test(test_too_large_annotations),
         cmocka_unit_test(test_annotating),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
