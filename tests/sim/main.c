@@ -3,10 +3,11 @@
  * docs/internals/simulator.md.
  *
  *   trefoil-sim [--seed N | --seeds FIRST-LAST] [--seconds S] [--shards N] [--operations N]
- *               [--starve N] [--coap] [--trace]
+ *               [--starve N] [--coap | --amqp] [--trace]
  *   trefoil-sim --self-test
  *   trefoil-sim --success
  */
+#include "sim/amqp.h"
 #include "sim/coap.h"
 
 #include "port/clock.h"
@@ -69,7 +70,27 @@ static const char *const kind_names[TF_SIM_KINDS] = {
     [TF_SIM_COAP_OBSERVED_GONE] = "observed value gone",
     [TF_SIM_COAP_FORMAT_CHANGED] = "observed value of another format",
     [TF_SIM_COAP_CANCELLED] = "observation cancelled",
-    [TF_SIM_COAP_DRAINED_BUSY] = "end of the broker under load"};
+    [TF_SIM_COAP_DRAINED_BUSY] = "end of the broker under load",
+    [TF_SIM_AMQP_CUT] = "AMQP connection cut",
+    [TF_SIM_AMQP_HALF_OPEN] = "AMQP connection half open",
+    [TF_SIM_AMQP_SILENT] = "idle time-out",
+    [TF_SIM_AMQP_SLOW] = "slow AMQP reader",
+    [TF_SIM_AMQP_STALL] = "AMQP link stalled",
+    [TF_SIM_AMQP_STOLEN] = "link stolen",
+    [TF_SIM_AMQP_SESSION_ENDED] = "session ended",
+    [TF_SIM_AMQP_DETACHED] = "link detached",
+    [TF_SIM_AMQP_DELETED] = "link of a deleted queue",
+    [TF_SIM_AMQP_MANAGED] = "request to $management",
+    [TF_SIM_AMQP_FRAMES] = "frame of a longer delivery",
+    [TF_SIM_AMQP_REFUSAL] = "message refused",
+    [TF_SIM_AMQP_OUTCOMES] = "outcome other than accepted",
+    [TF_SIM_AMQP_SECOND] = "settled after the receiver's answer",
+    [TF_SIM_AMQP_AGAIN] = "delivery-count above zero",
+    [TF_SIM_AMQP_LETTER] = "dead letter",
+    [TF_SIM_AMQP_BROWSED] = "message browsed",
+    [TF_SIM_AMQP_DRAINED] = "credit drained",
+    [TF_SIM_AMQP_CREDIT_BACK] = "credit taken back",
+    [TF_SIM_AMQP_ENDED_BUSY] = "end of the broker, links attached"};
 
 struct command {
     struct tf_sim_options options;
@@ -83,7 +104,7 @@ struct command {
 static int usage(void)
 {
     fputs("usage: trefoil-sim [--seed N | --seeds FIRST-LAST] [--seconds S] [--shards 1..5]\n"
-          "                   [--operations N] [--starve N] [--coap] [--trace]\n"
+          "                   [--operations N] [--starve N] [--coap | --amqp] [--trace]\n"
           "       trefoil-sim --self-test | --success\n",
           stderr);
     return 2;
@@ -124,6 +145,10 @@ static bool read_command(int argc, char **argv, struct command *command)
             command->options.coap = true;
             continue;
         }
+        if (!strcmp(argv[i], "--amqp")) {
+            command->options.amqp = true;
+            continue;
+        }
         if (!strcmp(argv[i], "--self-test") || !strcmp(argv[i], "--success")) {
             command->self_test |= argv[i][3] == 'e';
             command->success |= argv[i][3] == 'u';
@@ -150,7 +175,7 @@ static bool read_command(int argc, char **argv, struct command *command)
             return false;
         }
     }
-    return true;
+    return !command->options.coap || !command->options.amqp;
 }
 
 /* Runs one seed, now and then twice. */
@@ -182,6 +207,9 @@ static bool run_seed(struct tf_sim *sim, const struct command *command, uint64_t
         if (options.coap) {
             printf(" --coap");
         }
+        if (options.amqp) {
+            printf(" --amqp");
+        }
         if (options.starve) {
             printf(" --starve %u", options.starve);
         }
@@ -198,13 +226,26 @@ static bool run_seed(struct tf_sim *sim, const struct command *command, uint64_t
     return passed;
 }
 
+/* True if such runs are to see this kind of fault. */
+static bool of_these_runs(const struct command *command, unsigned kind)
+{
+    if (command->options.coap) {
+        return kind >= TF_SIM_STARVED && kind < TF_SIM_COAP_KINDS;
+    }
+    if (command->options.amqp) {
+        return kind == TF_SIM_STARVED || kind >= TF_SIM_COAP_KINDS;
+    }
+    return kind < TF_SIM_MQTT_KINDS;
+}
+
 /* Prints what has happened how often. True: something never has. */
 static bool tell_kinds(const struct command *command, const uint64_t *seen)
 {
-    unsigned first = command->options.coap ? TF_SIM_STARVED : 0;
-    unsigned end = command->options.coap ? TF_SIM_KINDS : TF_SIM_MQTT_KINDS;
     bool missing = false;
-    for (unsigned i = first; i < end; i++) {
+    for (unsigned i = 0; i < TF_SIM_KINDS; i++) {
+        if (!of_these_runs(command, i)) {
+            continue;
+        }
         printf("  %-34s %llu\n", kind_names[i], (unsigned long long)seen[i]);
         missing |= seen[i] == 0 && (i != TF_SIM_STARVED || command->options.starve);
     }
@@ -220,7 +261,8 @@ int main(int argc, char **argv)
         return usage();
     }
     if (command.self_test) {
-        unsigned wrong = tf_sim_self_test(stdout) + tf_sim_coap_self_test(stdout);
+        unsigned wrong = tf_sim_self_test(stdout) + tf_sim_coap_self_test(stdout) +
+                         tf_sim_amqp_self_test(stdout);
         return wrong ? 1 : 0;
     }
     struct tf_sim *sim = malloc(sizeof(*sim));

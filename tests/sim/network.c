@@ -75,7 +75,7 @@ void tf_sim_link_free(struct tf_sim *sim, struct tf_sim_link *link)
 
 void tf_sim_link_unused(struct tf_sim *sim, struct tf_sim_link *link)
 {
-    if (!link->client && link->server_gone) {
+    if (!link->client && !link->amqp && link->server_gone) {
         tf_sim_link_free(sim, link);
     }
 }

@@ -1,11 +1,12 @@
 /*
- * A node: a shard with its MQTT front, and in runs with CoAP that one (coap_node.c), driven as a
- * worker drives it, on simulated transports.
+ * A node: a shard with its MQTT front, and in runs with CoAP or AMQP that one (coap_node.c,
+ * amqp_node.c), driven as a worker drives it, on simulated transports.
  *
  * A turn reads some of what is there, takes the mail (or leaves it for the next turn, as if it had
  * come a moment later), runs timers and fronts, writes, posts. After each turn the check functions
  * of everything the shard owns must hold, and its accounts must add up.
  */
+#include "sim/amqp.h"
 #include "sim/coap.h"
 
 #include "base/assert.h"
@@ -42,7 +43,9 @@ static void close_link(struct tf_sim *sim, struct tf_sim_link *link)
 
 static void open_conn(struct tf_sim_node *node, struct tf_sim_link *link, struct tf_bytes input)
 {
-    struct tf_stream *stream = node->front->ops->open(node->front, 0, tf_bytes_str("simulated"));
+    struct tf_front *front = link->is_amqp ? node->amqp : node->front;
+    unsigned listener = link->is_amqp ? TF_SIM_AMQP_LISTENER : 0;
+    struct tf_stream *stream = front->ops->open(front, listener, tf_bytes_str("simulated"));
     tf_assert(stream || node->sim->memory.starving);
     if (!stream) {
         close_link(node->sim, link);
@@ -58,7 +61,7 @@ static void open_conn(struct tf_sim_node *node, struct tf_sim_link *link, struct
     link->conn = conn;
     tf_list_push_back(&node->conns, &conn->node);
     if (input.length) {
-        stream->ops->input(stream, input);
+        tf_stream_adopt(stream, input);
     }
 }
 
@@ -128,7 +131,8 @@ static bool start_node(struct tf_sim *sim, unsigned number)
     tf_list_init(&node->conns);
     return tf_shard_init(&node->shard, &config, sim->now) == TF_OK &&
            tf_mqtt_front_type.create(&context, &node->front) == TF_OK &&
-           (!sim->coap || tf_sim_coap_node_start(node, &context));
+           (!sim->coap || tf_sim_coap_node_start(node, &context)) &&
+           (!sim->amqp || tf_sim_amqp_node_start(node, &context));
 }
 
 bool tf_sim_nodes_start(struct tf_sim *sim)
@@ -139,6 +143,9 @@ bool tf_sim_nodes_start(struct tf_sim *sim)
     bool started = sim->office != NULL;
     for (unsigned i = 0; started && i < sim->shards; i++) {
         started = start_node(sim, i);
+    }
+    for (unsigned i = 0; started && sim->amqp && i < sim->shards; i++) {
+        tf_queues_declare(&sim->nodes[i].queues);
     }
     return started;
 }
@@ -256,6 +263,9 @@ static void write_all(struct tf_sim_node *node)
     for (unsigned round = 0; round < 3; round++) {
         tf_list_init(&batch);
         tf_list_splice_back(&batch, &node->front->dirty);
+        if (node->amqp) {
+            tf_list_splice_back(&batch, &node->amqp->dirty);
+        }
         while ((dirty = tf_list_pop_front(&batch))) {
             serve(tf_container_of(dirty, struct tf_stream, dirty)->transport);
         }
@@ -349,6 +359,7 @@ tf_time tf_sim_node_next(struct tf_sim_node *node)
         }
     }
     at = TF_MIN(at, tf_sim_coap_node_next(node));
+    at = TF_MIN(at, tf_sim_amqp_node_next(node));
     return TF_MAX(at, node->paused_until);
 }
 
@@ -373,6 +384,7 @@ static void check(struct tf_sim_node *node)
         good &= tf_mqtt_server_check(conn->server);
         attended -= conn->session != NULL;
     }
+    tf_sim_amqp_node_check(node, &bytes, &count);
     if (!good || attended != 0) {
         tf_sim_fail(node->sim, "shard %u: a check function found an invariant broken",
                     node->shard.config.number);
@@ -402,6 +414,9 @@ void tf_sim_node_turn(struct tf_sim_node *node)
     if (node->coap) {
         node->coap->ops->turn(node->coap);
     }
+    if (node->amqp) {
+        node->amqp->ops->turn(node->amqp);
+    }
     write_all(node);
     tf_sim_coap_node_write(node);
     node->congested = tf_shard_flush(&node->shard);
@@ -414,14 +429,20 @@ void tf_sim_node_turn(struct tf_sim_node *node)
 void tf_sim_nodes_check_empty(struct tf_sim *sim)
 {
     for (unsigned i = 0; i < sim->shards; i++) {
-        const struct tf_shard *shard = &sim->nodes[i].shard;
+        struct tf_sim_node *node = &sim->nodes[i];
+        const struct tf_shard *shard = &node->shard;
         const struct tf_front_counters *counters = &sim->nodes[i].front->counters;
-        if (shard->queue_count || shard->queued_bytes || shard->queued_count ||
-            !tf_list_empty(&shard->tickets) || shard->bindings.count || shard->counters.tickets) {
-            tf_sim_fail(sim,
-                        "shard %u: %zu queues, %llu entries, %zu bindings, %llu tickets are left",
-                        i, shard->queue_count, (unsigned long long)shard->queued_count,
-                        shard->bindings.count, (unsigned long long)shard->counters.tickets);
+        if (node->amqp) {
+            tf_sim_amqp_node_check_empty(node);
+        } else if (shard->queue_count || shard->bindings.count) {
+            tf_sim_fail(sim, "shard %u: %zu queues and %zu bindings are left", i,
+                        shard->queue_count, shard->bindings.count);
+        }
+        if (shard->queued_bytes || shard->queued_count || !tf_list_empty(&shard->tickets) ||
+            shard->counters.tickets) {
+            tf_sim_fail(sim, "shard %u: %llu entries, %llu tickets are left", i,
+                        (unsigned long long)shard->queued_count,
+                        (unsigned long long)shard->counters.tickets);
         }
         tf_sim_coap_node_check_empty(&sim->nodes[i]);
         if (counters->sessions || counters->connected || counters->subscriptions) {
@@ -461,6 +482,10 @@ void tf_sim_nodes_stop(struct tf_sim *sim)
         sim->nodes[i].front->ops->release(sim->nodes[i].front);
         if (sim->nodes[i].coap) {
             sim->nodes[i].coap->ops->release(sim->nodes[i].coap);
+        }
+        if (sim->nodes[i].amqp) {
+            tf_queues_release(&sim->nodes[i].queues);
+            sim->nodes[i].amqp->ops->release(sim->nodes[i].amqp);
         }
     }
     drain_mail(sim);

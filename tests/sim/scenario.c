@@ -4,6 +4,7 @@
  * Phases: operations with faults; calm (no more faults, everybody comes back and takes what it is
  * owed); the retained messages are read; every session ends; nothing must be left.
  */
+#include "sim/amqp.h"
 #include "sim/coap.h"
 
 #include "base/assert.h"
@@ -36,7 +37,9 @@ static tf_time actor_next(struct tf_sim *sim, unsigned actor)
     if (actor < sim->client_count) {
         return tf_sim_client_next(&sim->clients[actor]);
     }
-    return tf_sim_coap_client_next(&sim->coap->clients[actor - sim->client_count]);
+    actor -= sim->client_count;
+    return sim->coap ? tf_sim_coap_client_next(&sim->coap->clients[actor])
+                     : tf_sim_amqp_client_next(&sim->amqp->clients[actor]);
 }
 
 static void actor_step(struct tf_sim *sim, unsigned actor)
@@ -48,15 +51,24 @@ static void actor_step(struct tf_sim *sim, unsigned actor)
     actor -= sim->shards;
     if (actor < sim->client_count) {
         tf_sim_client_step(&sim->clients[actor]);
-    } else {
+    } else if (sim->coap) {
         tf_sim_coap_client_step(&sim->coap->clients[actor - sim->client_count]);
+    } else {
+        tf_sim_amqp_client_step(&sim->amqp->clients[actor - sim->client_count]);
     }
+}
+
+static unsigned actor_count(const struct tf_sim *sim)
+{
+    unsigned others = sim->coap ? sim->coap->client_count : 0;
+    others = sim->amqp ? sim->amqp->client_count : others;
+    return sim->shards + sim->client_count + others;
 }
 
 /* Lets one of those act who can; time passes if none can. False: nothing is left before `until`. */
 static bool step(struct tf_sim *sim, tf_time until)
 {
-    unsigned actors = sim->shards + sim->client_count + (sim->coap ? sim->coap->client_count : 0);
+    unsigned actors = actor_count(sim);
     unsigned ready = 0;
     tf_time first = TF_TIME_NEVER, next;
     unsigned chosen = 0;
@@ -468,7 +480,7 @@ static bool start(struct tf_sim *sim)
 {
     struct tf_config_report report;
     unsigned shards = tf_sim_chance(sim, 3, 4) ? 3 : (unsigned)tf_sim_draw(sim, 1, 2);
-    if (sim->options.coap) {
+    if (sim->options.coap || sim->options.amqp) {
         shards = (unsigned)tf_sim_draw(sim, 1, TF_SIM_SHARDS);
     }
     sim->shards = sim->options.shards ? sim->options.shards : shards;
@@ -481,6 +493,7 @@ static bool start(struct tf_sim *sim)
     bool good = !tf_config_add_url(&sim->config, "mqtt://127.0.0.1:1883", &report) &&
                 (!sim->options.coap ||
                  !tf_config_add_url(&sim->config, "coap://127.0.0.1:5683", &report)) &&
+                (!sim->options.amqp || tf_sim_amqp_configure(sim, &report)) &&
                 !tf_config_finish(&sim->config, &report);
     tf_config_report_release(&report);
     static const uint16_t in_flight[] = {1, 3, 20, 20};
@@ -489,6 +502,9 @@ static bool start(struct tf_sim *sim)
     sim->client_count = (unsigned)tf_sim_draw(sim, 11, TF_SIM_CLIENTS);
     if (sim->options.coap) {
         tf_sim_coap_start(sim);
+    }
+    if (sim->options.amqp) {
+        tf_sim_amqp_start(sim);
     }
     for (unsigned i = 0; i < sim->client_count; i++) {
         tf_sim_client_init(sim, &sim->clients[i], i);
@@ -534,6 +550,8 @@ bool tf_sim_run(struct tf_sim *sim, const struct tf_sim_options *options, uint64
     tf_assert(started);
     if (options->coap) {
         tf_sim_coap_run(sim);
+    } else if (options->amqp) {
+        tf_sim_amqp_run(sim);
     } else {
         run_mqtt(sim);
     }
@@ -543,9 +561,13 @@ bool tf_sim_run(struct tf_sim *sim, const struct tf_sim_options *options, uint64
     if (sim->failed) {
         sim->calm = true; /* what is left is freed all the same */
     }
+    for (unsigned i = 0; sim->amqp && i < sim->amqp->client_count; i++) {
+        tf_sim_amqp_client_release(&sim->amqp->clients[i]);
+    }
     tf_sim_nodes_stop(sim);
     tf_config_release(&sim->config);
     tf_sim_oracle_free(sim->oracle);
     tf_sim_coap_end(sim);
+    tf_sim_amqp_end(sim);
     return !sim->failed;
 }

@@ -10,6 +10,7 @@
  *   trace.c     trace, failures, memory that is counted
  *   oracle*.c   what must hold of what clients saw; hand-made traces for the oracle itself
  *   coap.h      the same for CoAP, over datagrams
+ *   amqp.h      the same for AMQP 1.0
  *
  * Everything that is drawn comes from one random sequence, and nothing reads a clock, so a seed
  * names a run: the trace is hashed, and the same seed must give the same hash. The oracle never
@@ -24,6 +25,7 @@
 #include "broker/config.h"
 #include "broker/front.h"
 #include "broker/mqtt_front.h"
+#include "broker/queues.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -42,6 +44,8 @@ struct tf_sim_conn;
 struct tf_sim_client;
 struct tf_sim_coap;
 struct tf_sim_coap_client;
+struct tf_sim_amqp;
+struct tf_sim_amqp_client;
 
 /* What is to happen at least once in a set of seeds. */
 enum tf_sim_kind {
@@ -100,6 +104,29 @@ enum tf_sim_kind {
     TF_SIM_COAP_FORMAT_CHANGED,
     TF_SIM_COAP_CANCELLED,
     TF_SIM_COAP_DRAINED_BUSY,
+    TF_SIM_COAP_KINDS,
+
+    /* of runs with AMQP (amqp.h) */
+    TF_SIM_AMQP_CUT = TF_SIM_COAP_KINDS,
+    TF_SIM_AMQP_HALF_OPEN,
+    TF_SIM_AMQP_SILENT,
+    TF_SIM_AMQP_SLOW,
+    TF_SIM_AMQP_STALL,
+    TF_SIM_AMQP_STOLEN,
+    TF_SIM_AMQP_SESSION_ENDED,
+    TF_SIM_AMQP_DETACHED,
+    TF_SIM_AMQP_DELETED,
+    TF_SIM_AMQP_MANAGED,
+    TF_SIM_AMQP_FRAMES, /* deliveries of several */
+    TF_SIM_AMQP_REFUSAL,
+    TF_SIM_AMQP_OUTCOMES, /* other than accepted */
+    TF_SIM_AMQP_SECOND,
+    TF_SIM_AMQP_AGAIN, /* a delivery with a delivery-count */
+    TF_SIM_AMQP_LETTER,
+    TF_SIM_AMQP_BROWSED,
+    TF_SIM_AMQP_DRAINED,
+    TF_SIM_AMQP_CREDIT_BACK,
+    TF_SIM_AMQP_ENDED_BUSY,
     TF_SIM_KINDS
 };
 
@@ -174,8 +201,10 @@ struct tf_sim_pipe {
 struct tf_sim_link {
     struct tf_list_node node;
     struct tf_sim_pipe up, down;
-    struct tf_sim_client *client; /* NULL: has gone */
-    struct tf_sim_conn *conn;     /* the server's end; NULL: not accepted yet, or gone */
+    struct tf_sim_client *client;    /* NULL: has gone */
+    struct tf_sim_amqp_client *amqp; /* or whose it is otherwise */
+    bool is_amqp;
+    struct tf_sim_conn *conn; /* the server's end; NULL: not accepted yet, or gone */
     unsigned number;
     unsigned shard; /* that accepts it */
     bool accepted;
@@ -222,6 +251,9 @@ struct tf_sim_node {
     struct tf_list inbox;       /* datagrams that have come, or will */
     tf_time stuck_until;        /* the socket takes no more */
     bool drained;
+    /* of runs with AMQP */
+    struct tf_front *amqp; /* NULL: there is none */
+    struct tf_queues queues;
 };
 
 bool tf_sim_nodes_start(struct tf_sim *sim);
@@ -402,6 +434,7 @@ struct tf_sim_options {
     bool trace;
     bool coap;    /* a run of CoAP clients, with some of MQTT */
     bool success; /* of those, one that only counts exchanges: coap_success.c */
+    bool amqp;    /* a run of AMQP clients, with some of MQTT */
 };
 
 struct tf_sim {
@@ -423,6 +456,7 @@ struct tf_sim {
     uint32_t message_count;
     struct tf_sim_oracle *oracle;
     struct tf_sim_coap *coap; /* NULL: a run without CoAP */
+    struct tf_sim_amqp *amqp; /* NULL: a run without AMQP */
     uint64_t *seen;           /* of enum tf_sim_kind, over all runs */
     uint64_t tried, answered; /* exchanges that coap_success.c counts */
     bool calm;                /* no more faults */

@@ -3,6 +3,7 @@
  *
  * The hash covers every line of the trace, printed or not. No line may hold an address.
  */
+#include "sim/amqp.h"
 #include "sim/coap.h"
 
 #include "base/assert.h"
@@ -85,6 +86,10 @@ void tf_sim_tell(struct tf_sim *sim, struct tf_sim_event *event)
     }
     if (sim->coap) {
         tf_sim_coap_hear(sim, event);
+        return;
+    }
+    if (sim->amqp) {
+        tf_sim_amqp_hear(sim, event);
         return;
     }
     tf_sim_oracle_see(sim->oracle, event);
