@@ -5,6 +5,7 @@
 #ifndef TF_BASE_ALLOC_H
 #define TF_BASE_ALLOC_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct tf_alloc {
@@ -13,6 +14,9 @@ struct tf_alloc {
     /* Takes back what `alloc` gave; `size` is what it was asked for. `memory` is never NULL. */
     void (*free)(void *ctx, void *memory, size_t size);
     void *ctx;
+    /* True: there is little left, so take no more of what can be refused (messages), or what gives
+     * memory back could not be had either. NULL: there is no such bound. */
+    bool (*scarce)(void *ctx);
 };
 
 #endif

@@ -374,7 +374,7 @@ const struct tf_config_key tf_config_keys[] = {
      .flags = TF_CONFIG_ZERO_NONE,
      .unit = "bytes",
      .help = "Bytes of heap that sessions, queues and messages may take in all; past it what needs "
-             "more is refused. 0: no limit but the ones above."},
+             "more is refused, messages first. 0: no limit but the ones above."},
 
     /* ---- CoAP: of a listener ---- */
     {.name = "coap_ack_timeout_ms",

@@ -40,6 +40,14 @@ static void counted_free(void *ctx, void *block, size_t size)
     tf_heap_free(block);
 }
 
+/* The last sixteenth is for what lets messages go: connections, tables of deliveries. */
+static bool scarce(void *ctx)
+{
+    struct tf_memory *memory = ctx;
+    return atomic_load_explicit(&memory->used, memory_order_relaxed) >
+           memory->limit - memory->limit / 16;
+}
+
 void tf_memory_init(struct tf_memory *memory, uint64_t limit)
 {
     memory->limit = limit;
@@ -47,4 +55,5 @@ void tf_memory_init(struct tf_memory *memory, uint64_t limit)
     memory->alloc.alloc = limit == UINT64_MAX ? plain_alloc : counted_alloc;
     memory->alloc.free = limit == UINT64_MAX ? plain_free : counted_free;
     memory->alloc.ctx = memory;
+    memory->alloc.scarce = limit == UINT64_MAX ? NULL : scarce;
 }

@@ -50,7 +50,8 @@ static struct tf_message *make(const struct tf_envelope *envelope, size_t body,
     size_t size = sizeof(struct tf_message) + envelope->address.length + envelope->encoded.length +
                   envelope->content_type.length + envelope->correlation.length +
                   envelope->reply_to.length + body;
-    struct tf_message *message = alloc->alloc(alloc->ctx, size);
+    bool scarce = alloc->scarce && alloc->scarce(alloc->ctx);
+    struct tf_message *message = scarce ? NULL : alloc->alloc(alloc->ctx, size);
     if (!message) {
         return NULL;
     }

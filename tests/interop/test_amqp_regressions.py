@@ -158,5 +158,28 @@ class Reload(AmqpCase):
         self.assertEqual(link.send("3").name, "accepted")
 
 
+class Memory(AmqpCase):
+    GENERAL = ["memory_limit %d" % (64 << 20), "coap_max_peers 64", "coap_max_replies 64",
+               "queue_default_max_bytes 1000000000"]
+
+    def test_a_full_memory_can_be_emptied(self):
+        """Messages took all of it, and a consumer could not be told what it takes."""
+        link, sent = self.session().sender("full"), 0
+        while sent < 40000:
+            link.credited()
+            state = link.outcome(link.transfer(message(b"x" * 20000)))
+            if state.name == "rejected":
+                break
+            sent += 1
+        self.assertIn(sent, range(100, 40000))
+        consumer, taken = self.session().receiver("full"), 0
+        while taken < sent:
+            now = min(500, sent - taken)
+            consumer.flow(now)
+            taken += len(consumer.take(now))
+            consumer.session.flow()
+        self.assertEqual(taken, sent)
+
+
 if __name__ == "__main__":
     main()

@@ -46,7 +46,7 @@ static struct tf_alloc heap_init(struct heap *heap)
 {
     *heap = (struct heap){0};
     tf_random_init(&heap->random, 11);
-    return (struct tf_alloc){heap_alloc, heap_free, heap};
+    return (struct tf_alloc){heap_alloc, heap_free, heap, NULL};
 }
 
 struct item {

@@ -459,7 +459,7 @@ void harness_start(struct harness *harness, unsigned count, size_t ring)
     memset(harness, 0, sizeof(*harness));
     assert_true(count <= HARNESS_WORKERS);
     harness->count = count;
-    harness->alloc = (struct tf_alloc){plain_alloc, plain_free, harness};
+    harness->alloc = (struct tf_alloc){plain_alloc, plain_free, harness, NULL};
     harness->shared.changed = changed;
     harness->shared.ctx = harness;
     atomic_init(&harness->shared.maximum, 1000);

@@ -59,7 +59,7 @@ static struct tf_publication sections(const struct tf_bytes *body)
 static void check_body(struct tf_bytes body, const char *wanted, size_t length)
 {
     struct heap heap = {.until = SIZE_MAX};
-    struct tf_alloc alloc = {heap_alloc, heap_free, &heap};
+    struct tf_alloc alloc = {heap_alloc, heap_free, &heap, NULL};
     struct tf_publication publication = sections(&body);
     struct tf_plain_body plain;
     assert_int_equal(tf_mapping_plain(&publication, &alloc, &plain), TF_OK);
@@ -330,7 +330,7 @@ static void test_growth(void **state)
     enum { ARRAYS = 64 };
     uint8_t buffer[ARRAYS * 16 + 32];
     struct heap heap = {.until = SIZE_MAX};
-    struct tf_alloc alloc = {heap_alloc, heap_free, &heap};
+    struct tf_alloc alloc = {heap_alloc, heap_free, &heap, NULL};
     (void)state;
     for (uint32_t arrays = 1; arrays <= ARRAYS; arrays += ARRAYS - 1) {
         struct tf_writer writer = tf_writer_of(buffer, sizeof(buffer));
@@ -372,7 +372,7 @@ static void test_pieces_and_memory(void **state)
     bool done = false;
     for (size_t until = 0; !done; until++) {
         struct heap heap = {.until = SIZE_MAX};
-        struct tf_alloc alloc = {heap_alloc, heap_free, &heap};
+        struct tf_alloc alloc = {heap_alloc, heap_free, &heap, NULL};
         struct tf_publication from = sections(&body);
         struct tf_plain_body plain = {.count = 99}, again;
         struct tf_message *message = tf_message_new(&from.envelope, &alloc);

@@ -111,7 +111,7 @@ static void start(struct rig *rig, unsigned count, const char *text)
     memset(rig, 0, sizeof(*rig));
     configure(&rig->bench, text);
     rig->until = SIZE_MAX;
-    rig->alloc = (struct tf_alloc){rig_alloc, rig_free, rig};
+    rig->alloc = (struct tf_alloc){rig_alloc, rig_free, rig, NULL};
     rig->count = count;
     rig->log_file = open_memstream(&rig->log_text, &rig->log_length);
     struct tf_log_config log = {.types = ~0u, .wall_us = no_time, .outs = {rig->log_file}};

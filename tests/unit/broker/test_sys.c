@@ -170,7 +170,9 @@ static void counts_what_is_out(void **state)
     void *second = memory.alloc.alloc(memory.alloc.ctx, 40);
     assert_non_null(second);
     assert_int_equal(atomic_load(&memory.used), 100);
+    assert_true(memory.alloc.scarce(memory.alloc.ctx));
     memory.alloc.free(memory.alloc.ctx, first, 60);
+    assert_false(memory.alloc.scarce(memory.alloc.ctx));
     memory.alloc.free(memory.alloc.ctx, second, 40);
     assert_int_equal(atomic_load(&memory.used), 0);
     tf_memory_init(&memory, UINT64_MAX);

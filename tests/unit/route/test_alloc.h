@@ -59,7 +59,7 @@ static inline void test_alloc_give(void *ctx, void *data, size_t size)
 static inline void test_alloc_init(struct test_alloc *memory)
 {
     memset(memory, 0, sizeof(*memory));
-    memory->alloc = (struct tf_alloc){test_alloc_take, test_alloc_give, memory};
+    memory->alloc = (struct tf_alloc){test_alloc_take, test_alloc_give, memory, NULL};
 }
 
 /* Lets the nth call from now on fail; 0: none. */

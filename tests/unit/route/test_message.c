@@ -22,6 +22,36 @@ static struct tf_envelope envelope_of(const char *address)
     return (struct tf_envelope){.address = tf_bytes_str(address), .expires = TF_TIME_NEVER};
 }
 
+static bool yes(void *ctx)
+{
+    (void)ctx;
+    return true;
+}
+
+/* What is left of a scarce memory is not for messages. */
+static void test_scarce(void **state)
+{
+    (void)state;
+    struct test_alloc memory;
+    struct tf_envelope envelope = envelope_of("a");
+    struct tf_publication publication = {.envelope = envelope};
+    test_alloc_init(&memory);
+    struct tf_message *kept = tf_publication_keep(&publication, &memory.alloc);
+    memory.alloc.scarce = yes;
+    assert_ptr_equal(tf_publication_keep(&publication, &memory.alloc), kept); /* it is there */
+    assert_null(tf_message_new(&envelope, &memory.alloc));
+    tf_message_unref(kept);
+    tf_message_unref(kept);
+    tf_publication_release(&publication);
+    assert_null(tf_publication_keep(&publication, &memory.alloc));
+    memory.alloc.scarce = NULL;
+    kept = tf_publication_keep(&publication, &memory.alloc);
+    assert_non_null(kept);
+    tf_message_unref(kept);
+    tf_publication_release(&publication);
+    assert_int_equal(memory.blocks, 0);
+}
+
 static void test_keep_copies(void **state)
 {
     (void)state;
@@ -262,6 +292,7 @@ static void test_every_allocation_failed(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_scarce),
         cmocka_unit_test(test_keep_copies),
         cmocka_unit_test(test_envelope_without_properties),
         cmocka_unit_test(test_empty_body),
