@@ -131,7 +131,8 @@ static void memory_free(void *ctx, void *pointer, size_t size)
 
 void tf_sim_memory_init(struct tf_sim *sim)
 {
-    sim->memory = (struct tf_sim_memory){
-        .alloc = {memory_alloc, memory_free, &sim->memory}, .sim = sim, .fill = sim->options.fill};
+    sim->memory = (struct tf_sim_memory){.alloc = {memory_alloc, memory_free, &sim->memory, NULL},
+                                         .sim = sim,
+                                         .fill = sim->options.fill};
     tf_random_init(&sim->memory.random, sim->options.seed + 2);
 }
