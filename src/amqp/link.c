@@ -113,8 +113,9 @@ enum tf_err tf_amqp_link_attach_reply(struct tf_amqp_link *link, const struct tf
     link->rcv_settle_mode = (uint8_t)reply->rcv_settle_mode;
     if (link->state == TF_AMQP_LINK_ACCEPTED)
         link->state = TF_AMQP_LINK_ATTACHED;
-    if (link->role == TF_AMQP_RECEIVER && link->credit > 0)
-        tf_amqp_link_due(link, TF_AMQP_LINK_DUE_FLOW);
+    if (link->role == TF_AMQP_RECEIVER ? link->credit > 0
+                                       : link->delivery_count != link->initial_count)
+        tf_amqp_link_due(link, TF_AMQP_LINK_DUE_FLOW); /* what was said before it could be told */
     return TF_OK;
 }
 

@@ -140,7 +140,10 @@ static void answered(struct amqp_link *link)
     } else {
         link->counted = true;
         front->front.counters.subscriptions++;
-        tf_named_ready(&link->consumer); /* the peer's flow may have come first */
+        tf_named_ready(&link->consumer); /* the peer's flow may have come first, */
+        if (link->draining) {            /* and asked for a drain */
+            tf_named_drain(&link->consumer);
+        }
     }
 }
 

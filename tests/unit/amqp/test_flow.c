@@ -375,6 +375,37 @@ static void flows_for_nothing(void **state)
     rig_release(&rig);
 }
 
+/* A drain that ends before the attach is answered is told behind the answer. */
+static void drained_before_the_answer(void **state)
+{
+    struct rig rig;
+    struct tf_amqp_attach reply = {.name = tf_bytes_str("l"),
+                                   .source = {.type = TF_AMQP_SOURCE},
+                                   .target = {.type = TF_AMQP_TARGET}};
+
+    rig_init(&rig, *(enum rig_way *)*state);
+    rig.server.hold_attach = true;
+    rig_raw_client(&rig);
+    rig_send_begin(&rig, 0, -1);
+    rig_send_attach(&rig, 0, "l", 0, TF_AMQP_RECEIVER, "q");
+    size_t size = tf_amqp_link_size(&rig.server.config);
+    struct tf_amqp_link *link;
+    assert_int_equal(
+        tf_amqp_link_accept(rig.server.session, rig_alloc(&rig.server, size), size, NULL, &link),
+        TF_OK);
+    send_credit(&rig, 0, 5, true, false);
+    tf_amqp_link_drained(link);
+    rig_clear(&rig.client);
+    rig_clear(&rig.server);
+    while (tf_amqp_link_attach_reply(link, &reply))
+        rig_run(&rig);
+    rig_run(&rig);
+    rig_expect_frames(
+        &rig, "attach 0 name=l handle=0 sender source= target=\n"
+              "flow 0 next-in=0 in=16 next-out=0 handle=0 count=5 credit=0 available=0 drain\n");
+    rig_release(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -387,6 +418,7 @@ int main(void)
         RIG_TESTS(errant_link),
         RIG_TESTS(drain_of_ours),
         RIG_TESTS(credit_before_the_answer),
+        RIG_TESTS(drained_before_the_answer),
         RIG_TESTS(window_of_ours),
         RIG_TESTS(window_of_the_peer),
         RIG_TESTS(flows_for_nothing),
