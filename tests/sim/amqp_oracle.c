@@ -263,7 +263,11 @@ static void from_queue(struct tf_sim_amqp_oracle *oracle, uint32_t receiver,
     struct tf_sim_amqp_track *track = &oracle->tracks[message];
     const struct tf_sim_amqp_receiver *mine = &oracle->receivers[receiver];
     if (mine->loose && track->copy != TF_SIM_AMQP_FREE) {
-        return; /* it may have been on its way when the broker took it back */
+        /* It may have been on its way when the broker took it back, or the one who has it was
+         * robbed and does not know yet: then this one's answer is what counts, and may have been
+         * heard. */
+        track->doubtful |= track->copy == TF_SIM_AMQP_HELD_COPY;
+        return;
     }
     if (!belongs(oracle, mine->place, track)) {
         tf_sim_amqp_wrong(oracle, "m%u comes from %s, where it does not belong", message,
