@@ -250,7 +250,7 @@ static void drained(struct tf_named_consumer *consumer)
 {
     struct amqp_link *link = link_of(consumer);
     struct amqp_conn *conn = amqp_link_conn(link);
-    if (link->draining && !link->attaching) { /* else again when the attach is answered */
+    if (link->draining) {
         link->draining = false;
         tf_amqp_link_drained(link->machine);
         tf_stream_touch(&conn->stream);
