@@ -4,14 +4,10 @@
 #include "broker/address.h"
 
 #include "base/utf8.h"
+#include "base/views.h"
 #include "route/table.h"
 
 #define ADDRESS_MAX 65535u
-
-static bool begins_with(struct tf_bytes text, struct tf_bytes head)
-{
-    return text.length >= head.length && tf_bytes_equal(head, tf_bytes_of(text.data, head.length));
-}
 
 /* Text that could be an address but for wildcards. */
 static bool text_valid(struct tf_bytes text)
@@ -50,7 +46,7 @@ bool tf_address_open(struct tf_bytes address)
     if (address.length == 0 || address.data[0] != '$') {
         return true;
     }
-    return !begins_with(address, tf_bytes_str("$SYS")) &&
-           !begins_with(address, tf_bytes_str("$share/")) &&
-           !begins_with(address, tf_bytes_str("$queue/"));
+    return !tf_bytes_begin(address, tf_bytes_str("$SYS")) &&
+           !tf_bytes_begin(address, tf_bytes_str("$share/")) &&
+           !tf_bytes_begin(address, tf_bytes_str("$queue/"));
 }

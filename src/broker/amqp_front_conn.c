@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "broker/amqp_front_internal.h"
 
+#include <stdio.h>
 #include <trefoil/amqp_value.h>
 
 #define RETRY (TF_SECOND / 10) /* after memory was short */
@@ -80,14 +81,8 @@ static void check_closing(struct amqp_conn *conn)
     tf_stream_touch(&conn->stream);
     if (error && error->condition != TF_AMQP_NO_ERROR) {
         struct tf_bytes symbol = tf_amqp_condition_symbol(error->condition);
-        size_t length = TF_MIN(symbol.length, (size_t)48);
-        memcpy(text, symbol.data, length);
-        memcpy(text + length, ": ", 2);
-        size_t rest = TF_MIN(error->description.length, sizeof(text) - length - 3);
-        if (rest) {
-            memcpy(text + length + 2, error->description.data, rest);
-        }
-        text[length + 2 + rest] = 0;
+        snprintf(text, sizeof(text), "%.*s: %.*s", (int)symbol.length, (const char *)symbol.data,
+                 (int)error->description.length, (const char *)error->description.data);
         tf_amqp_front_conn_log(conn, TF_LOG_NOTICE, text);
     }
 }

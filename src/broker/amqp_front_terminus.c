@@ -12,8 +12,8 @@
  *
  * The attach is answered when the routing has: until then what the answer says is kept.
  */
-#include "base/assert.h"
 #include "base/mem.h"
+#include "base/views.h"
 #include "broker/address.h"
 #include "broker/amqp_front_internal.h"
 #include "broker/queues.h"
@@ -56,17 +56,6 @@ static bool we_send(const struct amqp_link *link)
     return tf_amqp_link_role(link->machine) == TF_AMQP_SENDER;
 }
 
-/* A copy of `bytes` at *at, which moves on. */
-static struct tf_bytes put(uint8_t **at, struct tf_bytes bytes)
-{
-    if (bytes.length == 0) {
-        return (struct tf_bytes){NULL, 0};
-    }
-    memcpy(*at, bytes.data, bytes.length);
-    *at += bytes.length;
-    return (struct tf_bytes){*at - bytes.length, bytes.length};
-}
-
 /* The outcomes that we can deal with, and what holds where the peer gives none (3.5.3). */
 static void describe_outcomes(struct amqp_attaching *attaching)
 {
@@ -100,7 +89,7 @@ static bool begin_answer(struct amqp_link *link, const struct tf_amqp_attach *at
     attaching->size = size;
     uint8_t *at = attaching->text;
     struct tf_amqp_attach *reply = &attaching->reply;
-    reply->name = put(&at, attach->name);
+    reply->name = tf_bytes_put(&at, attach->name);
     reply->snd_settle_mode = attach->snd_settle_mode;
     reply->rcv_settle_mode = attach->rcv_settle_mode;
     reply->max_message_size =
@@ -108,7 +97,7 @@ static bool begin_answer(struct amqp_link *link, const struct tf_amqp_attach *at
     reply->source = (struct tf_amqp_terminus){
         .type = attach->source.type,
         .has_address = attach->source.has_address,
-        .address = put(&at, attach->source.address),
+        .address = tf_bytes_put(&at, attach->source.address),
         .durable = attach->source.durable,
         .expiry_policy = attach->source.expiry_policy,
         .timeout_s = attach->source.timeout_s,
@@ -117,7 +106,7 @@ static bool begin_answer(struct amqp_link *link, const struct tf_amqp_attach *at
     reply->target = (struct tf_amqp_terminus){
         .type = attach->target.type,
         .has_address = attach->target.has_address,
-        .address = put(&at, attach->target.address),
+        .address = tf_bytes_put(&at, attach->target.address),
         .durable = attach->target.durable,
         .expiry_policy = attach->target.expiry_policy,
         .timeout_s = attach->target.timeout_s,
@@ -140,10 +129,7 @@ static void answered(struct amqp_link *link)
     } else {
         link->counted = true;
         front->front.counters.subscriptions++;
-        tf_named_ready(&link->consumer); /* the peer's flow may have come first, */
-        if (link->draining) {            /* and asked for a drain */
-            tf_named_drain(&link->consumer);
-        }
+        tf_named_ready(&link->consumer); /* the peer's flow may have come first */
     }
 }
 
@@ -468,23 +454,6 @@ static void grant_capability(struct amqp_link *link, const struct tf_amqp_termin
     }
 }
 
-static bool begins_with(struct tf_bytes address, const char *head)
-{
-    struct tf_bytes start = tf_bytes_str(head);
-    return address.length > start.length &&
-           tf_bytes_equal(tf_bytes_of(address.data, start.length), start);
-}
-
-static bool wild(struct tf_bytes address)
-{
-    for (size_t i = 0; i < address.length; i++) {
-        if (address.data[i] == '+' || address.data[i] == '#') {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* What an address with its capabilities names. False: nothing, the link has been refused. */
 static bool look_up(struct amqp_link *link, const struct tf_amqp_terminus *terminus,
                     struct wanted *ret)
@@ -502,11 +471,12 @@ static bool look_up(struct amqp_link *link, const struct tf_amqp_terminus *termi
         return false;
     }
     ret->topic_capability = tf_amqp_symbols_have(terminus->capabilities, tf_bytes_str("topic"));
-    bool dynamic = begins_with(ret->address, DYNAMIC);
+    bool dynamic = ret->address.length >= sizeof(DYNAMIC) &&
+                   tf_bytes_begin(ret->address, tf_bytes_str(DYNAMIC));
     if (ret->node == TF_NODE_PLAIN) {
         if (dynamic && we_send(link)) {
             ret->node = TF_NODE_QUEUE;
-        } else if (ret->topic_capability || wild(ret->address)) {
+        } else if (ret->topic_capability || tf_filter_wild(ret->address)) {
             ret->node = TF_NODE_TOPIC;
         } else if (tf_amqp_symbols_have(terminus->capabilities, tf_bytes_str("queue"))) {
             ret->node = TF_NODE_QUEUE;

@@ -6,6 +6,7 @@
 #include "broker/json_patch.h"
 
 #include "base/util.h"
+#include "base/views.h"
 
 #include <jansson.h>
 #include <stdlib.h>
@@ -294,11 +295,6 @@ static bool text_of(const json_t *operation, const char *name, struct tf_bytes *
     return true;
 }
 
-static bool begins_with(struct tf_bytes text, struct tf_bytes head)
-{
-    return text.length >= head.length && tf_bytes_equal(head, tf_bytes_of(text.data, head.length));
-}
-
 /* move and copy (4.4, 4.5) */
 static enum tf_json_patch_result transfer(json_t **root, const json_t *operation,
                                           struct tf_bytes path, bool move, struct bounds *bounds)
@@ -313,7 +309,7 @@ static enum tf_json_patch_result transfer(json_t **root, const json_t *operation
         return result;
     }
     if (move && path.length > from.length && path.data[from.length] == '/' &&
-        begins_with(path, from)) {
+        tf_bytes_begin(path, from)) {
         return TF_JSON_PATCH_UNPROCESSABLE; /* 4.4: not into one of its own children */
     }
     if (move && tf_bytes_equal(path, from)) {

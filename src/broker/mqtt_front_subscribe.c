@@ -6,6 +6,7 @@
  */
 #include "base/assert.h"
 #include "base/mem.h"
+#include "base/views.h"
 #include "broker/mqtt_front_internal.h"
 
 /* One filter that waits; its address is the tag of its bind. */
@@ -42,12 +43,6 @@ static size_t count_filters(struct tf_bytes payload)
     return count;
 }
 
-static bool begins_with(struct tf_bytes text, const char *start)
-{
-    struct tf_bytes head = tf_bytes_str(start);
-    return text.length >= head.length && tf_bytes_equal(head, tf_bytes_of(text.data, head.length));
-}
-
 /* Why a filter is not granted; 0: it is. */
 static uint8_t refusal(const struct mqtt_conn *conn, struct tf_bytes filter, bool existing)
 {
@@ -55,7 +50,7 @@ static uint8_t refusal(const struct mqtt_conn *conn, struct tf_bytes filter, boo
     struct tf_bytes name;
     struct tf_bytes shared;
     enum tf_err err = tf_mqtt_shared_read(filter, &name, &shared);
-    if (err == TF_OK || begins_with(filter, "$queue/")) {
+    if (err == TF_OK || tf_bytes_begin(filter, tf_bytes_str("$queue/"))) {
         return TF_MQTT_SHARED_NOT_SUPPORTED;
     }
     if (err == TF_PROTOCOL || !tf_mqtt_filter_valid(filter) ||

@@ -6,6 +6,7 @@
 #include "base/assert.h"
 #include "base/mem.h"
 #include "base/util.h"
+#include "base/views.h"
 
 /* The least piece of a body that comes in runs: a peer that dribbles must not make it a list of
  * single bytes, each of which every receiver's output would refer to. */
@@ -20,18 +21,6 @@ size_t tf_publication_length(const struct tf_publication *publication)
     return length;
 }
 
-/* Copies a view to *next and moves on; empty views stay empty. */
-static struct tf_bytes put(uint8_t **next, struct tf_bytes bytes)
-{
-    if (bytes.length == 0) {
-        return (struct tf_bytes){NULL, 0};
-    }
-    memcpy(*next, bytes.data, bytes.length);
-    struct tf_bytes copy = {*next, bytes.length};
-    *next += bytes.length;
-    return copy;
-}
-
 /* A view that lies within `encoded`, as most of an envelope's do, moves along with it. */
 static struct tf_bytes put_within(uint8_t **next, struct tf_bytes bytes, struct tf_bytes from,
                                   struct tf_bytes to)
@@ -40,7 +29,7 @@ static struct tf_bytes put_within(uint8_t **next, struct tf_bytes bytes, struct 
         bytes.data + bytes.length <= from.data + from.length) {
         return (struct tf_bytes){to.data + (bytes.data - from.data), bytes.length};
     }
-    return put(next, bytes);
+    return tf_bytes_put(next, bytes);
 }
 
 /* A message with room for the envelope and `body` bytes; *ret_next is where the body goes. */
@@ -58,8 +47,8 @@ static struct tf_message *make(const struct tf_envelope *envelope, size_t body,
     uint8_t *next = (uint8_t *)(message + 1);
     struct tf_envelope *copy = &message->publication.envelope;
     *copy = *envelope;
-    copy->address = put(&next, envelope->address);
-    copy->encoded = put(&next, envelope->encoded);
+    copy->address = tf_bytes_put(&next, envelope->address);
+    copy->encoded = tf_bytes_put(&next, envelope->encoded);
     copy->content_type =
         put_within(&next, envelope->content_type, envelope->encoded, copy->encoded);
     copy->correlation = put_within(&next, envelope->correlation, envelope->encoded, copy->encoded);
@@ -94,7 +83,7 @@ struct tf_message *tf_publication_keep(struct tf_publication *publication,
     message->span = (struct tf_bytes){next, length};
     message->publication.body_count = length != 0;
     for (size_t i = 0; i < publication->body_count; i++) {
-        (void)put(&next, publication->body[i]);
+        (void)tf_bytes_put(&next, publication->body[i]);
     }
     publication->kept = message;
     return tf_message_ref(message);
@@ -230,7 +219,7 @@ const struct tf_encoding *tf_message_attach(struct tf_message *message, unsigned
     uint8_t *next = (uint8_t *)(made + 1);
     made->size = size;
     made->protocol = (uint8_t)protocol;
-    made->bytes = put(&next, bytes);
+    made->bytes = tf_bytes_put(&next, bytes);
     made->next = atomic_load_explicit(&message->encodings, memory_order_acquire);
     for (;;) {
         const struct tf_encoding *other = made->next;

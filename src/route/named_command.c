@@ -13,6 +13,7 @@
  */
 #include "base/assert.h"
 #include "base/mem.h"
+#include "base/views.h"
 #include "route/named_internal.h"
 
 #define BUDGET 1024u /* entries in one turn */
@@ -345,17 +346,6 @@ void tf_queue_work_release(struct tf_shard *shard)
     }
 }
 
-/* Copies a view behind the struct. */
-static struct tf_bytes put(uint8_t **next, struct tf_bytes from)
-{
-    struct tf_bytes copy = {*next, from.length};
-    if (from.length) {
-        memcpy(*next, from.data, from.length);
-        *next += from.length;
-    }
-    return copy;
-}
-
 enum tf_err tf_shard_queue_command(struct tf_shard *shard, const struct tf_queue_command *command,
                                    struct tf_command_owner *owner, uint64_t tag)
 {
@@ -375,12 +365,12 @@ enum tf_err tf_shard_queue_command(struct tf_shard *shard, const struct tf_queue
     work->home = tf_shard_home(shard, command->name);
     uint8_t *next = (uint8_t *)(work + 1);
     work->command = *command;
-    work->command.name = put(&next, command->name);
-    work->command.filter = put(&next, command->filter);
-    work->command.to = put(&next, command->to);
+    work->command.name = tf_bytes_put(&next, command->name);
+    work->command.filter = tf_bytes_put(&next, command->filter);
+    work->command.to = tf_bytes_put(&next, command->to);
     if (spec) {
         work->spec = *spec;
-        work->spec.dead_letter = put(&next, spec->dead_letter);
+        work->spec.dead_letter = tf_bytes_put(&next, spec->dead_letter);
         work->command.spec = &work->spec;
     }
     struct tf_mail mail = {.type = TF_MAIL_COMMAND, .object = work};

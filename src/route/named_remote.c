@@ -21,6 +21,7 @@
  */
 #include "base/assert.h"
 #include "base/mem.h"
+#include "base/views.h"
 #include "route/named_internal.h"
 
 #define AHEAD_MAX 256u /* parcels that a home may send ahead to one link */
@@ -240,17 +241,6 @@ void tf_named_link_settle(struct tf_named_link *link, uint64_t handle,
     settle(link, parcel);
 }
 
-/* Copies a view behind the struct. */
-static struct tf_bytes put(uint8_t **next, struct tf_bytes from)
-{
-    struct tf_bytes copy = {*next, from.length};
-    if (from.length) {
-        memcpy(*next, from.data, from.length);
-        *next += from.length;
-    }
-    return copy;
-}
-
 enum tf_err tf_named_link_open(struct tf_shard *shard, struct tf_named_consumer *consumer,
                                struct tf_named_producer *producer,
                                const struct tf_queue_declaration *declaration)
@@ -277,11 +267,11 @@ enum tf_err tf_named_link_open(struct tf_shard *shard, struct tf_named_consumer 
     link->exclusive = consumer && consumer->exclusive;
     uint8_t *next = (uint8_t *)(link + 1);
     link->declaration = *declaration;
-    link->declaration.name = put(&next, declaration->name);
-    link->declaration.filter = put(&next, declaration->filter);
+    link->declaration.name = tf_bytes_put(&next, declaration->name);
+    link->declaration.filter = tf_bytes_put(&next, declaration->filter);
     if (spec) {
         link->spec = *spec;
-        link->spec.dead_letter = put(&next, spec->dead_letter);
+        link->spec.dead_letter = tf_bytes_put(&next, spec->dead_letter);
         link->declaration.spec = &link->spec;
     }
     tf_list_init(&link->waiting);

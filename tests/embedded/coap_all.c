@@ -37,20 +37,9 @@ static uint64_t
                 8];
 static uint64_t ram_output[TF_COAP_OUTPUT_SIZE(1, DATAGRAM_MAX, 2) / 8];
 
-static void on_event(struct tf_coap_endpoint *endpoint, const struct tf_coap_event *event,
-                     tf_time now)
-{
-    struct tf_bytes none = {NULL, 0};
-
-    if (!serve_led(endpoint, event, now) && !serve_count(endpoint, event, now) &&
-        !serve_large(endpoint, event, now) && !serve_store(endpoint, event, now) &&
-        event->type == TF_COAP_EVENT_REQUEST)
-        serve_answer(endpoint, event->handle, TF_COAP_NOT_FOUND, none, now);
-}
-
 void board_main(void)
 {
-    static const struct service service = {.event = on_event, .turn = serve_count_turn};
+    static const struct service service = {.event = serve_everything, .turn = serve_count_turn};
 
     serve(&config, ram_machine, sizeof ram_machine, ram_output, sizeof ram_output, &service);
 }

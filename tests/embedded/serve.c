@@ -276,3 +276,14 @@ bool serve_store(struct tf_coap_endpoint *endpoint, const struct tf_coap_event *
         return false;
     return true;
 }
+
+void serve_everything(struct tf_coap_endpoint *endpoint, const struct tf_coap_event *event,
+                      tf_time now)
+{
+    struct tf_bytes none = {NULL, 0};
+
+    if (!serve_led(endpoint, event, now) && !serve_count(endpoint, event, now) &&
+        !serve_large(endpoint, event, now) && !serve_store(endpoint, event, now) &&
+        event->type == TF_COAP_EVENT_REQUEST)
+        serve_answer(endpoint, event->handle, TF_COAP_NOT_FOUND, none, now);
+}

@@ -42,4 +42,8 @@ void serve_count_turn(struct tf_coap_endpoint *endpoint, tf_time now);
 bool serve_large(struct tf_coap_endpoint *endpoint, const struct tf_coap_event *event, tf_time now);
 bool serve_store(struct tf_coap_endpoint *endpoint, const struct tf_coap_event *event, tf_time now);
 
+/* All of them; 4.04 for other paths. */
+void serve_everything(struct tf_coap_endpoint *endpoint, const struct tf_coap_event *event,
+                      tf_time now);
+
 #endif
