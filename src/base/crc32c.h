@@ -13,4 +13,7 @@
  */
 uint32_t tf_crc32c(uint32_t crc, const void *data, size_t length);
 
+/* The same by other means: port/crc32c.h. */
+typedef uint32_t (*tf_crc32c_fn)(uint32_t crc, const void *data, size_t length);
+
 #endif

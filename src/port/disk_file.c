@@ -285,16 +285,42 @@ static const struct tf_disk_ops file_ops = {
 
 enum tf_err tf_disk_file_init(struct tf_disk_file *disk, const char *path)
 {
-    *disk = (struct tf_disk_file){.disk.ops = &file_ops, .folder = -1, .lock = -1};
+    enum tf_err err;
+
     if (mkdir(path, 0700) && errno != EEXIST) {
+        *disk = (struct tf_disk_file){.disk.ops = &file_ops, .folder = -1, .lock = -1};
         disk->disk.error = errno;
         return TF_IO;
     }
+    err = tf_disk_file_look(disk, path);
+    return err ? TF_IO : TF_OK;
+}
+
+enum tf_err tf_disk_file_look(struct tf_disk_file *disk, const char *path)
+{
+    *disk = (struct tf_disk_file){.disk.ops = &file_ops, .folder = -1, .lock = -1};
     disk->folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (disk->folder < 0) {
-        disk->disk.error = errno;
-        return TF_IO;
+    if (disk->folder >= 0)
+        return TF_OK;
+    disk->disk.error = errno;
+    return errno == ENOENT ? TF_NOT_FOUND : TF_IO;
+}
+
+enum tf_err tf_disk_file_share(struct tf_disk_file *disk, uint64_t *ret_holder)
+{
+    struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET};
+    int fd = openat(disk->folder, TF_DISK_FILE_LOCK, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+
+    if (fd < 0)
+        return failed(&disk->disk);
+    if (fcntl(fd, F_OFD_SETLK, &lock)) {
+        enum tf_err err = errno == EAGAIN || errno == EACCES ? TF_EXISTS : failed(&disk->disk);
+        if (err == TF_EXISTS)
+            *ret_holder = holder_of(fd);
+        close(fd);
+        return err;
     }
+    disk->lock = fd;
     return TF_OK;
 }
 

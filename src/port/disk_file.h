@@ -21,6 +21,19 @@ struct tf_disk_file {
  */
 TF_MUST_USE enum tf_err tf_disk_file_init(struct tf_disk_file *disk, const char *path);
 
+/*
+ * The same of a folder that is there, of which nothing will be changed. TF_NOT_FOUND: it is not
+ * there. TF_IO likewise.
+ */
+TF_MUST_USE enum tf_err tf_disk_file_look(struct tf_disk_file *disk, const char *path);
+
+/*
+ * Locks the folder against those who would write, without writing a byte: any number of readers
+ * may. TF_EXISTS: somebody has it (*ret_holder, 0: not known). TF_NOT_FOUND: it has never been
+ * locked, so there is nothing to lock. TF_IO.
+ */
+TF_MUST_USE enum tf_err tf_disk_file_share(struct tf_disk_file *disk, uint64_t *ret_holder);
+
 /* Closes the folder, and ends the lock. All files of it are closed. */
 void tf_disk_file_release(struct tf_disk_file *disk);
 

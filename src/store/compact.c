@@ -175,7 +175,7 @@ static enum tf_err step(struct tf_journal *journal)
             err = copy_object(journal, number);
     } else {
         const struct tf_index_message *message = tf_index_message_at(index, number);
-        if (!message->pending && message->segment && message->segment <= oldest)
+        if (!message->pending && message->refs && message->segment && message->segment <= oldest)
             err = copy_message(journal, number);
     }
     if (!err)

@@ -3,12 +3,15 @@
  *
  * Invariants (tf_index_check):
  *   1. A message's refs are the entries that are not dead and the objects, staged ones too, that
- *      refer to it. Outside of a commit, and unless loading, no message that is not pending has 0.
+ *      refer to it. Outside of a commit, and unless loading, a message that is not pending and has
+ *      0 is on the list `zeros`.
  *   2. What is live counts in live_bytes, and in its segment if that is there.
  *   3. Of an object there is one in the map, and any number of pending ones.
  *   4. Nothing is pending, and no op there, after commit and rollback.
  * A message whose refs become 0 is put on the list `zeros` and freed at the end of the commit:
- * later ops of the same group may refer to it again.
+ * later ops of the same group may refer to it again. If one op has settled a million entries, their
+ * messages are freed little by little, so that nobody waits for that; until then one of them may
+ * be referred to again.
  */
 #include "store/index.h"
 
@@ -20,6 +23,8 @@
 
 #define NOT_LISTED (UINT32_MAX - 1)
 #define LAST UINT32_MAX
+#define RUN_SHIFT 40
+#define FREED_AT_ONCE 8192u /* messages: about a millisecond */
 
 void tf_index_init(struct tf_index *index, const struct tf_alloc *alloc, uint64_t seed)
 {
@@ -161,10 +166,16 @@ struct tf_index_message *tf_index_message_at(const struct tf_index *index, uint3
     return tf_slab_at(&index->messages, number);
 }
 
-/* A key keeps whoever chooses ids from choosing buckets. */
+/*
+ * Ids are counted up, in runs that differ above RUN_SHIFT. Those of one run get neighbouring
+ * buckets, because messages that came together are mostly looked for, and go, together; each run
+ * begins somewhere else, so that they do not pile up. One to one, so the hash tells the id.
+ */
 static uint64_t hash_of_id(const struct tf_index *index, uint64_t id)
 {
-    return tf_hash_mix(id ^ index->key.k1);
+    uint64_t low = (UINT64_C(1) << RUN_SHIFT) - 1;
+
+    return (id & ~low) | ((id + tf_hash_mix((id >> RUN_SHIFT) ^ index->key.k1)) & low);
 }
 
 struct tf_index_message *tf_index_find_message(const struct tf_index *index, uint64_t id)
@@ -273,10 +284,10 @@ void tf_index_unref(struct tf_index *index, uint32_t number)
     list_if_zero(index, number);
 }
 
-/* Frees what has lost its last reference, unless it is still awaited. */
-static void free_zeros(struct tf_index *index)
+/* Frees up to `most` of those that have lost their last reference, unless it is still awaited. */
+static void free_zeros(struct tf_index *index, size_t most)
 {
-    while (index->zeros != LAST) {
+    for (; index->zeros != LAST && most; most--) {
         uint32_t number = index->zeros;
         struct tf_index_message *message = tf_index_message_at(index, number);
         index->zeros = message->next_zero;
@@ -284,6 +295,12 @@ static void free_zeros(struct tf_index *index)
         if (!message->refs && !message->pending && !index->loading)
             message_free(index, number);
     }
+}
+
+bool tf_index_tidy(struct tf_index *index)
+{
+    free_zeros(index, FREED_AT_ONCE);
+    return index->zeros != LAST;
 }
 
 static void commit_message(struct tf_index *index, const struct tf_index_op *op)
@@ -549,9 +566,10 @@ enum tf_err tf_index_commit(struct tf_index *index, struct tf_index_place place)
         if (err)
             first = err;
     }
+    /* Of one op that settles very many, the rest is freed later. */
+    free_zeros(index, index->loading ? SIZE_MAX : FREED_AT_ONCE + 2 * index->op_count);
     index->op_count = 0;
     index->bytes.length = 0;
-    free_zeros(index);
     tf_assert(!first || index->loading);
     return first;
 }
@@ -574,7 +592,7 @@ void tf_index_rollback(struct tf_index *index)
         }
     }
     index->bytes.length = 0;
-    free_zeros(index);
+    free_zeros(index, SIZE_MAX);
 }
 
 void tf_index_lose_now(struct tf_index *index, uint32_t number)
@@ -624,11 +642,10 @@ bool tf_index_check(const struct tf_index *index)
         const struct tf_index_message *message = tf_index_message_at(index, n);
         counted += message->refs;
         live += (uint64_t)message_bytes(message);
-        if (!message->refs && !message->pending)
+        if (!message->refs && !message->pending && message->next_zero == NOT_LISTED)
             return false;
     }
     for (size_t i = 0; i < index->segment_count; i++)
         in_segments += index->segments[i].live;
-    return refs == counted && live == index->live_bytes && in_segments <= live &&
-           index->zeros == LAST;
+    return refs == counted && live == index->live_bytes && in_segments <= live;
 }

@@ -139,6 +139,8 @@ TF_MUST_USE enum tf_err tf_index_lose(struct tf_index *index, uint32_t message);
 enum tf_err tf_index_commit(struct tf_index *index, struct tf_index_place place);
 /* Undoes what was staged. */
 void tf_index_rollback(struct tf_index *index);
+/* Frees a number of messages that nothing refers to any more. True: there are more. */
+bool tf_index_tidy(struct tf_index *index);
 /* The bytes of a message are not where they should be. Of a start: at once. */
 void tf_index_lose_now(struct tf_index *index, uint32_t message);
 /* All has been read: forgets messages that nobody refers to. Returns how many are lost. */

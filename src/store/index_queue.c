@@ -479,46 +479,54 @@ static void kill_entry(struct tf_index *index, struct tf_index_queue *queue,
     tf_index_unref(index, entry->message);
 }
 
-/* After entries of it have died. Returns true when the chunk is gone. */
-static bool tidy_chunk(struct tf_index *index, struct tf_index_queue *queue, uint32_t at)
+/* After entries of it have died, but not all. */
+static void tidy_chunk(struct tf_index *index, struct tf_index_chunk **chunk)
 {
-    struct tf_index_chunk **chunk = &queue->chunks[queue->start + at];
-
-    if (!(*chunk)->alive) {
-        remove_chunk(index, queue, at);
-        return true;
-    }
     trim_chunk(*chunk);
     if ((*chunk)->count >= 2 * CHUNK_FIRST && (*chunk)->alive * 4u <= (*chunk)->count)
         (void)chunk_rebuild(index, chunk, TF_MAX(CHUNK_FIRST, (*chunk)->alive * 2u), 0);
-    return false;
+}
+
+/* Kills the live entries of a chunk from `first` to `last`. */
+static void settle_chunk(struct tf_index *index, struct tf_index_queue *queue,
+                         struct tf_index_chunk *chunk, uint64_t first, uint64_t last)
+{
+    for (uint32_t i = find_in(chunk, first); i < chunk->count; i++) {
+        struct tf_index_entry *entry = &chunk->entries[i];
+        if (chunk->base + entry->delta > last)
+            break;
+        if (entry->state == TF_INDEX_LIVE)
+            kill_entry(index, queue, chunk, entry);
+    }
 }
 
 void tf_index_commit_settle(struct tf_index *index, const struct tf_index_op *op)
 {
     struct tf_index_queue *queue = tf_index_find_queue(index, op->queue);
-    uint32_t at;
+    struct tf_index_chunk **chunks;
+    uint32_t at, kept;
 
     if (!queue)
         return;
+    chunks = queue->chunks + queue->start;
     at = find_chunk(queue, op->first);
     if (at == queue->count)
         at = 0;
-    while (at < queue->count) {
-        struct tf_index_chunk *chunk = queue->chunks[queue->start + at];
-        uint32_t i = find_in(chunk, op->first);
-        if (chunk->base > op->last)
-            break;
-        for (; i < chunk->count; i++) {
-            struct tf_index_entry *entry = &chunk->entries[i];
-            if (chunk->base + entry->delta > op->last)
-                break;
-            if (entry->state == TF_INDEX_LIVE)
-                kill_entry(index, queue, chunk, entry);
+    /* What is left moves down once at the end, however many chunks go. */
+    for (kept = at; at < queue->count && chunks[at]->base <= op->last; at++) {
+        settle_chunk(index, queue, chunks[at], op->first, op->last);
+        if (!chunks[at]->alive) {
+            chunk_free(index, chunks[at]);
+            continue;
         }
-        if (!tidy_chunk(index, queue, at))
-            at++;
+        tidy_chunk(index, &chunks[at]);
+        chunks[kept++] = chunks[at];
     }
+    if (!kept)
+        queue->start += at;
+    else if (kept != at)
+        memmove(chunks + kept, chunks + at, (queue->count - at) * sizeof(*chunks));
+    queue->count -= at - kept;
     if (!queue->alive)
         queue_free(index, queue);
 }
@@ -530,7 +538,10 @@ void tf_index_undo_entry(struct tf_index *index, const struct tf_index_op *op)
     struct tf_index_chunk *chunk = queue->chunks[queue->start + at];
 
     kill_entry(index, queue, chunk, &chunk->entries[find_in(chunk, op->first)]);
-    (void)tidy_chunk(index, queue, at);
+    if (chunk->alive)
+        tidy_chunk(index, &queue->chunks[queue->start + at]);
+    else
+        remove_chunk(index, queue, at);
     if (!queue->alive)
         queue_free(index, queue);
 }

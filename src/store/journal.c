@@ -25,7 +25,6 @@
 #include <string.h>
 
 #include "base/assert.h"
-#include "base/crc32c.h"
 #include "base/util.h"
 
 /* ---- the group ---- */
@@ -159,7 +158,7 @@ enum tf_err tf_journal_message(struct tf_journal *journal, uint64_t id,
     for (size_t i = 0; i < count && !err; i++) {
         err = tf_journal_body(journal, pieces[i]);
         if (!err && pieces[i].length)
-            record.crc = tf_crc32c(record.crc, pieces[i].data, pieces[i].length);
+            record.crc = journal->config.crc32c(record.crc, pieces[i].data, pieces[i].length);
         length += pieces[i].length;
     }
     record.length = (uint32_t)length;
@@ -245,8 +244,11 @@ static enum tf_err make_room(struct tf_journal *journal, uint64_t size)
         if (!err)
             err = tf_segment_switch(journal);
     }
-    if (!err && journal->grows && !journal->has_spare)
+    if (!err && journal->grows && !journal->has_spare) {
         err = tf_segment_make_spare(journal, journal->config.segment_size);
+        if (err && journal->lent)
+            err = TF_OK;
+    }
     return err;
 }
 
@@ -287,7 +289,7 @@ static enum tf_err commit(struct tf_journal *journal, bool sync)
     if (err)
         return err;
     group.synced = journal->synced;
-    group.crc = tf_crc32c(0, journal->group.data + TF_GROUP_HEAD, records);
+    group.crc = journal->config.crc32c(0, journal->group.data + TF_GROUP_HEAD, records);
     err = write_group(journal, &group);
     if (err)
         return err;
@@ -338,6 +340,28 @@ enum tf_err tf_journal_write(struct tf_journal *journal)
     return commit_group(journal, false);
 }
 
+void tf_journal_abandon(struct tf_journal *journal)
+{
+    tf_index_rollback(&journal->index);
+    journal->compact.active = false; /* what it had copied is not there */
+    tf_journal_reset_group(journal);
+}
+
+void tf_journal_lend(struct tf_journal *journal, bool lend)
+{
+    journal->lent = lend;
+}
+
+bool tf_journal_roomy(const struct tf_journal *journal)
+{
+    return journal->has_spare;
+}
+
+bool tf_journal_broken(const struct tf_journal *journal)
+{
+    return journal->broken;
+}
+
 /* ---- reading ---- */
 
 enum tf_err tf_journal_read_body(struct tf_journal *journal, const struct tf_index_message *message,
@@ -351,7 +375,7 @@ enum tf_err tf_journal_read_body(struct tf_journal *journal, const struct tf_ind
     if (!message->length)
         return TF_OK;
     err = tf_file_read(journal, segment->file, message->offset, to, message->length);
-    if (!err && tf_crc32c(0, to, message->length) != message->crc)
+    if (!err && journal->config.crc32c(0, to, message->length) != message->crc)
         err = TF_PROTOCOL;
     return err;
 }
@@ -441,6 +465,8 @@ bool tf_journal_work(struct tf_journal *journal)
 {
     const struct tf_segment *first = journal->segments;
 
+    if (tf_index_tidy(&journal->index))
+        return true;
     if (journal->broken || journal->wait)
         return false;
     if (!journal->has_spare && !tf_segment_make_spare(journal, journal->config.segment_size))
@@ -544,6 +570,8 @@ enum tf_err tf_journal_open(const struct tf_journal_config *config, struct tf_jo
     if (!journal)
         return TF_NO_MEMORY;
     *journal = (struct tf_journal){.config = *config, .disk = config->disk};
+    if (!config->crc32c)
+        journal->config.crc32c = tf_crc32c;
     journal->alloc =
         (struct tf_alloc){.alloc = counted_alloc, .free = counted_free, .ctx = journal};
     tf_index_init(&journal->index, &journal->alloc, config->seed);

@@ -46,6 +46,7 @@
 #include <trefoil/err.h>
 
 #include "base/alloc.h"
+#include "base/crc32c.h"
 #include "base/disk.h"
 
 #define TF_JOURNAL_VERSION 1u
@@ -67,6 +68,7 @@ struct tf_journal_config {
     uint64_t snapshot_interval; /* bytes of log after which the index is written anew; at least four
                                    times the last snapshot go by, so it never writes much */
     uint64_t limit;             /* bytes of all files; 0: none. Hard: TF_LIMIT */
+    tf_crc32c_fn crc32c;        /* NULL: tf_crc32c */
     uint32_t compact_percent;   /* of the log, but for two segments, that lives at least: 50. Up to
                                    90: less space, more copies. 0: nothing is ever copied */
 };
@@ -151,7 +153,23 @@ TF_MUST_USE enum tf_err tf_journal_commit(struct tf_journal *journal);
 /* The same without sync: it survives the process, not the power (durability `os`). */
 TF_MUST_USE enum tf_err tf_journal_write(struct tf_journal *journal);
 
+/* Forgets what was appended since the last commit: nothing of it has happened. */
+void tf_journal_abandon(struct tf_journal *journal);
+
+/*
+ * True: from now on what grows may use up the spare segment, too, when there is no room for another
+ * one. For what cannot be refused any more, while new things are refused.
+ */
+void tf_journal_lend(struct tf_journal *journal, bool lend);
+/* True: there is a spare segment, so the next group finds room. */
+bool tf_journal_roomy(const struct tf_journal *journal);
+/* True: a sync has failed. */
+bool tf_journal_broken(const struct tf_journal *journal);
+
 /* ---- reading ---- */
+
+/* True: the message is of this group, or lives and its bytes are not known to be lost. */
+bool tf_journal_has(const struct tf_journal *journal, uint64_t message);
 
 /* The length of a living message. TF_NOT_FOUND; TF_PROTOCOL: its bytes are lost. */
 TF_MUST_USE enum tf_err tf_journal_length(const struct tf_journal *journal, uint64_t message,
@@ -163,6 +181,17 @@ TF_MUST_USE enum tf_err tf_journal_length(const struct tf_journal *journal, uint
  */
 TF_MUST_USE enum tf_err tf_journal_read(struct tf_journal *journal, uint64_t message, void *to,
                                         size_t length);
+
+/* One message of several to be read. */
+struct tf_journal_want {
+    uint64_t message;
+    uint8_t *to;
+    size_t length;   /* of the message */
+    enum tf_err err; /* of tf_journal_read, as it turned out */
+};
+
+/* Reads them all; those that lie side by side, on the disk as in memory, by one call. */
+void tf_journal_read_all(struct tf_journal *journal, struct tf_journal_want *wants, size_t count);
 
 /* Walks what lives; nothing may be appended meanwhile. Views last until the next call. */
 struct tf_journal_object {
@@ -187,6 +216,13 @@ uint64_t tf_journal_object_message(const struct tf_journal *journal,
                                    const struct tf_journal_object *object, size_t i);
 /* The next entry: queue by queue, in no order; in a queue by position. False: no more. */
 bool tf_journal_next_entry(struct tf_journal *journal, struct tf_journal_cursor *cursor,
+                           struct tf_journal_place *ret);
+
+/*
+ * The first committed entry of a queue that is not below `from`; false: there is none. At any time;
+ * the view lasts until the next call of any function that is not a reading one.
+ */
+bool tf_journal_entry_from(const struct tf_journal *journal, uint64_t queue, uint64_t from,
                            struct tf_journal_place *ret);
 
 /* ---- upkeep ---- */

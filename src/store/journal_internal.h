@@ -82,6 +82,7 @@ struct tf_journal {
     bool locked;
     bool dirty; /* a write has failed: the head of a group may be at the end of the last segment */
     bool unsettled; /* names were removed and not synced */
+    bool lent;      /* what grows may use up the spare segment */
     bool wait;      /* upkeep has failed: again after the next commit */
     /* Files: the last segment is the one that is written. */
     struct tf_segment *segments;

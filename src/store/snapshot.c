@@ -5,6 +5,8 @@
  * holds everything that was there at its beginning and still is, and perhaps something of what came
  * later. Whoever loads it reads the log from the place where the snapshot was begun; every record
  * of the log says what is to be, so it does not matter whether the snapshot knows it already.
+ * Messages come with what refers to them, and at the end those that were not seen that way: what
+ * referred to them has gone, and something new does that the snapshot will not see.
  *
  * It is begun under a name that no start looks at, and gets its own when it and all of the log that
  * it may contain are on the disk. The one before it is removed after that.
@@ -13,10 +15,9 @@
 
 #include <string.h>
 
-#include "base/crc32c.h"
 #include "base/util.h"
 
-enum part { OBJECTS, QUEUES, END };
+enum part { OBJECTS, QUEUES, MESSAGES, END };
 
 /* Bytes of a group of a snapshot. */
 #define PIECE 65536u
@@ -173,7 +174,7 @@ static enum tf_err write_piece(struct tf_journal *journal)
     if (journal->config.limit &&
         journal->file_bytes + snapshot->offset + size > journal->config.limit)
         return TF_LIMIT;
-    group.crc = tf_crc32c(0, out->data + TF_GROUP_HEAD, group.records);
+    group.crc = journal->config.crc32c(0, out->data + TF_GROUP_HEAD, group.records);
     tf_group_head_write(out->data, &group, journal->id, snapshot->number, snapshot->offset);
     err = journal->disk->ops->write(journal->disk, snapshot->file, snapshot->offset, &span, 1);
     if (err)
@@ -184,17 +185,19 @@ static enum tf_err write_piece(struct tf_journal *journal)
     return TF_OK;
 }
 
-/* Collects the records of one piece. */
+/* Collects the records of one piece; it may be none. */
 static enum tf_err collect(struct tf_journal *journal)
 {
     struct tf_snapshot *snapshot = &journal->snapshot;
     const struct tf_index *index = &journal->index;
-    const struct tf_slab *slabs[] = {&index->objects, &index->queues};
+    const struct tf_slab *slabs[] = {&index->objects, &index->queues, &index->messages};
     enum tf_err err = TF_OK;
     bool end;
 
     snapshot->segment = 0; /* each piece can be read by itself */
-    while (!err && snapshot->part < END && journal->scratch.length < PIECE) {
+    for (uint32_t items = 0;
+         !err && snapshot->part < END && items < TF_WORK_ITEMS && journal->scratch.length < PIECE;
+         items++) {
         uint32_t number = tf_slab_next(slabs[snapshot->part], snapshot->next);
         if (number == TF_SLAB_NONE) {
             snapshot->part++;
@@ -208,8 +211,10 @@ static enum tf_err collect(struct tf_journal *journal)
         end = true;
         if (snapshot->part == OBJECTS)
             err = put_object(journal, number);
-        else
+        else if (snapshot->part == QUEUES)
             err = put_queue(journal, number, &end);
+        else
+            err = put_message(journal, tf_index_message_at(index, number));
         if (end) {
             snapshot->next = number + 1;
             snapshot->position = 0;
@@ -262,7 +267,7 @@ static enum tf_err piece(struct tf_journal *journal)
     last = journal->snapshot.part == END;
     if (!err && last)
         err = put(journal, &end);
-    if (!err)
+    if (!err && journal->scratch.length > TF_GROUP_HEAD)
         err = write_piece(journal);
     if (!err && last)
         err = finish(journal);
@@ -310,7 +315,7 @@ static enum tf_err load_group(struct tf_journal *journal, int file, uint64_t siz
         return TF_NO_MEMORY;
     if (ret->records)
         err = tf_file_read(journal, file, offset + TF_GROUP_HEAD, in->data, ret->records);
-    if (!err && tf_crc32c(0, in->data, ret->records) != ret->crc)
+    if (!err && journal->config.crc32c(0, in->data, ret->records) != ret->crc)
         err = TF_PROTOCOL;
     return err;
 }

@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "base/util.h"
+#include "port/crc32c.h"
 #include "port/disk_file.h"
 #include "store/journal.h"
 
@@ -78,6 +79,7 @@ static void store_open(struct store *store, const char *folder, bool fresh)
                                        .seed = 42,
                                        .segment_size = SEGMENT,
                                        .snapshot_interval = UINT64_C(64) << 20,
+                                       .crc32c = tf_crc32c_best(),
                                        .compact_percent = 50};
     uint64_t holder;
 

@@ -176,6 +176,29 @@ static void the_lock_names_its_holder(void **state)
     tf_disk_file_release(&second);
 }
 
+static void readers_share_the_lock(void **state)
+{
+    struct fixture *f = *state;
+    struct tf_disk_file second, third;
+    uint64_t holder = 0;
+
+    assert_int_equal(tf_disk_file_look(&second, f->path), TF_OK);
+    assert_int_equal(tf_disk_file_look(&third, f->path), TF_OK);
+    assert_int_equal(tf_disk_file_share(&second, &holder), TF_NOT_FOUND);
+    assert_int_equal(f->disk->ops->lock(f->disk, &holder), TF_OK);
+    assert_int_equal(tf_disk_file_share(&second, &holder), TF_EXISTS);
+    assert_int_equal(holder, getpid());
+    f->disk->ops->unlock(f->disk);
+    assert_int_equal(tf_disk_file_share(&second, &holder), TF_OK);
+    assert_int_equal(tf_disk_file_share(&third, &holder), TF_OK);
+    assert_int_equal(f->disk->ops->lock(f->disk, &holder), TF_EXISTS);
+    tf_disk_file_release(&second);
+    assert_int_equal(f->disk->ops->lock(f->disk, &holder), TF_EXISTS);
+    tf_disk_file_release(&third);
+    assert_int_equal(f->disk->ops->lock(f->disk, &holder), TF_OK);
+    assert_int_equal(tf_disk_file_look(&second, "/nonexistent/folder"), TF_NOT_FOUND);
+}
+
 static void no_such_parent(void **state)
 {
     struct tf_disk_file file;
@@ -194,6 +217,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(space_is_reserved, setup, teardown),
         cmocka_unit_test_setup_teardown(read_only_files_refuse, setup, teardown),
         cmocka_unit_test_setup_teardown(the_lock_names_its_holder, setup, teardown),
+        cmocka_unit_test_setup_teardown(readers_share_the_lock, setup, teardown),
         cmocka_unit_test(no_such_parent),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

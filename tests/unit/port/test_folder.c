@@ -67,9 +67,46 @@ static void test_list(void **state)
     assert_int_equal(told.a + told.b + told.others, 0);
 }
 
+static void test_make_rename_remove(void **state)
+{
+    char base[] = "/tmp/trefoil-folder-XXXXXX", deep[64], part[64], other[64], file[80];
+    FILE *stream;
+
+    (void)state;
+    assert_non_null(mkdtemp(base));
+    snprintf(part, sizeof(part), "%s/a", base);
+    snprintf(deep, sizeof(deep), "%s/a/b/c", base);
+    snprintf(other, sizeof(other), "%s/d", base);
+    snprintf(file, sizeof(file), "%s/file", deep);
+    assert_int_equal(tf_folder_make(deep), TF_OK);
+    assert_int_equal(tf_folder_make(deep), TF_OK);
+    assert_int_equal(tf_folder_make(""), TF_IO);
+    assert_int_equal(tf_folder_remove(part), TF_IO); /* not empty */
+
+    stream = fopen(file, "wb");
+    assert_non_null(stream);
+    assert_int_equal(fclose(stream), 0);
+    assert_int_equal(tf_folder_make(file), TF_OK); /* as mkdir -p has it, and who uses it is told */
+    assert_int_equal(tf_folder_make(other), TF_OK);
+    assert_int_equal(tf_folder_rename(other, deep), TF_EXISTS);
+    assert_int_equal(tf_folder_rename(deep, other), TF_OK); /* over an empty one */
+    assert_int_equal(access(deep, F_OK), -1);
+    assert_int_equal(tf_folder_rename(deep, other), TF_IO);
+
+    snprintf(file, sizeof(file), "%s/file", other);
+    assert_int_equal(remove(file), 0);
+    assert_int_equal(tf_folder_remove(other), TF_OK);
+    assert_int_equal(tf_folder_remove(other), TF_NOT_FOUND);
+    snprintf(deep, sizeof(deep), "%s/a/b", base);
+    assert_int_equal(tf_folder_remove(deep), TF_OK);
+    assert_int_equal(tf_folder_remove(part), TF_OK);
+    assert_int_equal(tf_folder_remove(base), TF_OK);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_list)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_list),
+                                       cmocka_unit_test(test_make_rename_remove)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -340,6 +340,47 @@ static void written_only(void **state)
     assert_int_equal(entries(f), 1);
 }
 
+/*
+ * While a snapshot is written, something that it has passed refers to a message, and what it would
+ * have found the message by goes.
+ */
+static void a_snapshot_has_what_came_behind_it(void **state)
+{
+    struct fixture *f = *state;
+    static uint8_t bytes[200];
+    struct tf_bytes body = tf_bytes_of(bytes, sizeof(bytes));
+    unsigned loaded = 0;
+
+    for (unsigned pieces = 0; pieces < 14; pieces++) {
+        uint64_t id = 1 + pieces * 100000, last = id + 6000;
+        uint64_t queue = 1000 + pieces * 2;
+        assert_int_equal(tf_journal_message(f->journal, id, &body, 1), TF_OK);
+        assert_int_equal(tf_journal_entry(f->journal, queue, id, id, text("")), TF_OK);
+        assert_int_equal(tf_journal_commit(f->journal), TF_OK);
+        for (uint64_t i = id + 1; i <= last; i++) {
+            assert_int_equal(tf_journal_message(f->journal, i, &body, 1), TF_OK);
+            assert_int_equal(tf_journal_entry(f->journal, queue + 1, i, i, text("")), TF_OK);
+        }
+        assert_int_equal(tf_journal_commit(f->journal), TF_OK);
+        for (unsigned i = 0; i < pieces; i++)
+            (void)tf_journal_work(f->journal);
+        assert_int_equal(tf_journal_entry(f->journal, queue, last, last, text("")), TF_OK);
+        assert_int_equal(tf_journal_settle(f->journal, queue + 1, last, last), TF_OK);
+        assert_int_equal(tf_journal_commit(f->journal), TF_OK);
+        while (tf_journal_work(f->journal))
+            ;
+        crash(f);
+        loaded += f->report.from_snapshot;
+        assert_int_equal(f->report.lost_messages, 0);
+        assert_int_equal(entries(f), 6001);
+        assert_int_equal(tf_journal_settle(f->journal, queue, 0, UINT64_MAX), TF_OK);
+        assert_int_equal(tf_journal_settle(f->journal, queue + 1, 0, UINT64_MAX), TF_OK);
+        assert_int_equal(tf_journal_commit(f->journal), TF_OK);
+        assert_true(tf_journal_check(f->journal));
+    }
+    assert_true(loaded > 8);
+}
+
 /* What the header says an entry and a message cost. */
 static void memory_of_an_entry(void **state)
 {
@@ -369,9 +410,12 @@ static void memory_of_an_entry(void **state)
     tf_journal_stats(f->journal, &after);
     assert_true(after.index_bytes - before.index_bytes <
                 count * (TF_JOURNAL_ENTRY_BYTES + TF_JOURNAL_MESSAGE_BYTES + 8));
-    /* And it comes back. */
+    /* And it comes back, of so many little by little. */
     assert_int_equal(tf_journal_settle(f->journal, 1, 0, UINT64_MAX), TF_OK);
     assert_int_equal(tf_journal_commit(f->journal), TF_OK);
+    assert_true(tf_journal_check(f->journal));
+    while (tf_journal_work(f->journal))
+        ;
     tf_journal_stats(f->journal, &after);
     assert_int_equal(after.entries, 1);
     assert_true(after.index_bytes < before.index_bytes);
@@ -425,6 +469,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_large_message, setup, teardown),
         cmocka_unit_test_setup_teardown(a_failed_sync_is_for_ever, setup, teardown),
         cmocka_unit_test_setup_teardown(written_only, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_snapshot_has_what_came_behind_it, setup, teardown),
         cmocka_unit_test_setup_teardown(memory_of_an_entry, setup, teardown),
         cmocka_unit_test_setup_teardown(a_body_is_damaged, setup, teardown),
     };
