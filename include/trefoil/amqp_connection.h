@@ -97,9 +97,11 @@ enum tf_amqp_event_type {
     TF_AMQP_FLOW,
     /*
      * A run of a delivery: `link`, `delivery`, `payload`, `first`, `more`, `aborted`, `settled` (by
-     * the sender: nothing to answer), with `first` also `tag` and `message_format`. At most one
-     * delivery of a link is incomplete. `aborted`: forget all of it, there is no answer. Else
-     * answer when it is complete: tf_amqp_dispose.
+     * the sender: nothing to answer), with `first` also `tag`, `message_format` and `resume`. At
+     * most one delivery of a link is incomplete. `aborted`: forget all of it, there is no answer.
+     * Else answer when it is complete: tf_amqp_dispose. `resume`: it is one of those that the
+     * answering attach of ours had in `unsettled`, or should be (2.6.13); if there were none, the
+     * machine fails a link whose peer resumes.
      */
     TF_AMQP_TRANSFER,
     /*
@@ -139,7 +141,7 @@ struct tf_amqp_event {
     uint64_t owner;
     uint32_t credit, available;
     uint32_t message_format;
-    bool drain, echo, first, more, aborted, settled, closed, gone, local;
+    bool drain, echo, first, more, aborted, settled, resume, closed, gone, local;
     struct tf_bytes payload;
     struct tf_bytes tag;
     struct tf_amqp_state state;
@@ -312,12 +314,12 @@ TF_MUST_USE enum tf_err tf_amqp_link_refuse(struct tf_amqp_session *session,
                                             const struct tf_amqp_error *error);
 
 /*
- * Sends the answering attach: name, source, target, modes, capabilities and properties are
- * `reply`'s; handle, role and delivery counts the machine's. To refuse, leave out source (where we
- * send) or target (where we receive) and call tf_amqp_link_detach with the error after it (2.6.3).
- * TF_AGAIN: the output is full, again after tf_amqp_sent. TF_NO_MEMORY: lend a longer buffer.
- * TF_CLOSED: the link is no more. It comes before tf_amqp_link_detach also when the peer has
- * detached meanwhile.
+ * Sends the answering attach: name, source, target, modes, unsettled map, capabilities and
+ * properties are `reply`'s; handle, role and delivery counts the machine's. To refuse, leave out
+ * source (where we send) or target (where we receive) and call tf_amqp_link_detach with the error
+ * after it (2.6.3). TF_AGAIN: the output is full, again after tf_amqp_sent. TF_NO_MEMORY: lend a
+ * longer buffer. TF_CLOSED: the link is no more. It comes before tf_amqp_link_detach also when the
+ * peer has detached meanwhile.
  */
 TF_MUST_USE enum tf_err tf_amqp_link_attach_reply(struct tf_amqp_link *link,
                                                   const struct tf_amqp_attach *reply);

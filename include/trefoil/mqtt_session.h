@@ -85,6 +85,33 @@ bool tf_mqtt_session_sent_next(const struct tf_mqtt_session *session, uint32_t *
  */
 void tf_mqtt_session_published(struct tf_mqtt_session *session, uint16_t packet_id, uint8_t reason);
 
+/* The packet id of the delivery that was first sent last; 0: nothing is under way. */
+uint16_t tf_mqtt_session_youngest(const struct tf_mqtt_session *session);
+
+/*
+ * Walks the inbound QoS 2 ids, in no order. *cursor starts at 0; false at the end. For a caller
+ * that has kept something for each.
+ */
+bool tf_mqtt_session_received_next(const struct tf_mqtt_session *session, uint32_t *cursor,
+                                   uint16_t *ret_packet_id);
+
+/*
+ * A delivery that was under way before a restart, as `packet_id`; `state` is PUBACK, PUBREC or
+ * PUBCOMP. To be called in the order of first sending, before a connection has the session: the
+ * next one begins with these. TF_NO_MEMORY: the outbound table has no room for an id that high,
+ * give it a larger one. TF_MISUSE: the id is 0 or in use, or it is another state.
+ */
+TF_MUST_USE enum tf_err tf_mqtt_session_restore_sent(struct tf_mqtt_session *session,
+                                                     uint16_t packet_id, uint64_t handle,
+                                                     enum tf_mqtt_sent_state state);
+
+/*
+ * A QoS 2 id that was received and accepted before a restart: a PUBLISH with it is a repeat.
+ * TF_NO_MEMORY: the inbound table is full, give it a larger one. TF_MISUSE: the id is 0 or there.
+ */
+TF_MUST_USE enum tf_err tf_mqtt_session_restore_received(struct tf_mqtt_session *session,
+                                                         uint16_t packet_id);
+
 /* Checks the invariants of both tables; false names a bug in the library. For tests and fuzzers. */
 bool tf_mqtt_session_check(const struct tf_mqtt_session *session);
 

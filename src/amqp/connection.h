@@ -92,6 +92,7 @@ struct tf_amqp_link {
     bool drain;                               /* where we send: the peer wants it; else: we do */
     bool detach_closed;                       /* ours */
     bool failed;      /* we have detached with an error: more is an errant link (2.6.5) */
+    bool resumable;   /* where we receive: we have told of unsettled deliveries (2.6.13) */
     bool attach_sent; /* ours is in the output */
     struct tf_amqp_link_deliveries deliveries; /* delivery.h: what is incomplete, either way */
 };
@@ -153,7 +154,7 @@ struct tf_amqp_slot {
     uint8_t type; /* enum tf_amqp_event_type; 0: empty */
     bool local, gone, closed;
     bool drain, echo;
-    bool first, more, aborted, settled;
+    bool first, more, aborted, settled, resume;
     struct tf_amqp_session *session;
     struct tf_amqp_link *link;
     struct tf_bytes body; /* the frame's; of TRANSFER: the payload */

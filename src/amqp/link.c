@@ -109,6 +109,7 @@ enum tf_err tf_amqp_link_attach_reply(struct tf_amqp_link *link, const struct tf
     if (err)
         return err;
     link->attach_sent = true;
+    link->resumable = link->role == TF_AMQP_RECEIVER && reply->unsettled.length > 0;
     link->snd_settle_mode = (uint8_t)reply->snd_settle_mode;
     link->rcv_settle_mode = (uint8_t)reply->rcv_settle_mode;
     if (link->state == TF_AMQP_LINK_ACCEPTED)

@@ -53,7 +53,7 @@ static enum tf_amqp_condition fault_of(const struct tf_amqp_link *link,
     if (transfer->has_rcv_settle_mode && transfer->rcv_settle_mode == TF_AMQP_RCV_SECOND &&
         link->rcv_settle_mode == TF_AMQP_RCV_FIRST) /* 2.7.5 */
         return TF_AMQP_INVALID_FIELD;
-    if (transfer->resume) /* no link of ours is resumed, so there is nothing to be gone on with */
+    if (transfer->resume && !link->resumable) /* 2.6.13: there is nothing to be gone on with */
         return TF_AMQP_NOT_IMPLEMENTED;
     if (transfer->state.type == TF_AMQP_STATE_TRANSACTIONAL) /* no transaction was declared */
         return TF_AMQP_TRANSACTION_UNKNOWN_ID;
@@ -145,6 +145,7 @@ static enum tf_err receive(struct tf_amqp_link *link, const struct tf_amqp_trans
     slot = tf_amqp_tell(session->connection, TF_AMQP_TRANSFER, session, link);
     slot->delivery = tf_amqp_delivery_number(session, own->id, true);
     slot->first = first;
+    slot->resume = first && transfer->resume;
     slot->more = own->partial;
     slot->aborted = transfer->aborted;
     slot->settled = own->settled;
@@ -183,6 +184,7 @@ void tf_amqp_transfer_tell(const struct tf_amqp_connection *connection, struct t
     ret->delivery = slot->delivery;
     ret->message_format = slot->message_format;
     ret->first = slot->first;
+    ret->resume = slot->resume;
     ret->more = slot->more;
     ret->aborted = slot->aborted;
     ret->settled = slot->settled;

@@ -80,6 +80,7 @@ static enum tf_err configure(struct amqp_front *front, const struct tf_config *c
     struct amqp_servers *servers =
         tf_amqp_front_alloc(front, sizeof(*servers) + count * sizeof(servers->configs[0]));
     front->context.config = config;
+    front->generation++;
     if (!servers) {
         return TF_NO_MEMORY;
     }
@@ -155,8 +156,40 @@ static bool on_mail(struct tf_front *base, const struct tf_mail *mail, unsigned 
 static void on_timer(struct tf_front *base, struct tf_timer *timer)
 {
     struct tf_front_timer *mine = tf_container_of(timer, struct tf_front_timer, timer);
-    (void)base;
+    if (mine->kind == AMQP_TIMER_GRACE) {
+        tf_amqp_front_ledgers_expire(front_of(base));
+        return;
+    }
     tf_amqp_front_conn_expire(tf_container_of(mine, struct amqp_conn, timer));
+}
+
+/* Gives all senders the credit that they may have now. */
+static void grant_all(struct amqp_front *front)
+{
+    struct tf_list_node *i, *j, *k;
+    for (i = tf_list_first(&front->conns); i; i = tf_list_next(&front->conns, i)) {
+        struct amqp_conn *conn = tf_container_of(i, struct amqp_conn, in_front);
+        for (j = tf_list_first(&conn->sessions); j; j = tf_list_next(&conn->sessions, j)) {
+            struct amqp_session *session = tf_container_of(j, struct amqp_session, in_conn);
+            for (k = tf_list_first(&session->links); k; k = tf_list_next(&session->links, k)) {
+                tf_amqp_front_link_grant(tf_container_of(k, struct amqp_link, in_session));
+            }
+        }
+        tf_stream_touch(&conn->stream);
+    }
+}
+
+/*
+ * Looks at how the store is. Over its soft limit nobody may send; once it is full or broken they
+ * may again, so that they hear that it refuses, and what needs no store goes on.
+ */
+static void watch_store(struct amqp_front *front)
+{
+    bool slow = tf_store_state(front->shard->config.store) == TF_STORE_SLOW;
+    if (slow != front->slow) {
+        front->slow = slow;
+        grant_all(front);
+    }
 }
 
 static void on_turn(struct tf_front *base)
@@ -165,6 +198,9 @@ static void on_turn(struct tf_front *base)
     struct tf_list_node *node;
     struct tf_list now;
     base->again = false;
+    if (front->shard->config.store) {
+        watch_store(front);
+    }
     tf_list_init(&now);
     tf_list_splice_back(&now, &front->service); /* what is touched meanwhile is for the next turn */
     while ((node = tf_list_pop_front(&now))) {
@@ -192,11 +228,22 @@ static void on_drain(struct tf_front *base)
     }
 }
 
+static enum tf_err on_restore(struct tf_front *base, const struct tf_stored_object *object,
+                              struct tf_queue **ret_queue)
+{
+    if (object->kind != TF_STORED_TRANSFER) {
+        return TF_PROTOCOL;
+    }
+    *ret_queue = NULL; /* it has none */
+    return tf_amqp_front_ledger_restore(front_of(base), object);
+}
+
 static void on_release(struct tf_front *base)
 {
     struct amqp_front *front = front_of(base);
     tf_assert(tf_list_empty(&front->conns));
     tf_assert(front->containers.count == 0);
+    tf_amqp_front_ledgers_release(front);
     tf_front_buffers_release(&front->buffers, amqp_alloc(front));
     for (size_t i = 0; i < TF_COUNT(front->scratch); i++) {
         if (front->scratch[i].memory) {
@@ -214,6 +261,7 @@ static const struct tf_front_ops ops = {.open = on_open,
                                         .reload = on_reload,
                                         .drain = on_drain,
                                         .virtual_next = tf_amqp_front_virtual_next,
+                                        .restore = on_restore,
                                         .release = on_release};
 
 static enum tf_err create(const struct tf_front_context *context, struct tf_front **ret_front)
@@ -231,9 +279,13 @@ static enum tf_err create(const struct tf_front_context *context, struct tf_fron
     tf_list_init(&front->front.dirty_channels);
     tf_list_init(&front->conns);
     tf_list_init(&front->service);
+    tf_list_init(&front->away);
+    front->grace.front = &front->front;
+    front->grace.kind = AMQP_TIMER_GRACE;
     uint64_t seed;
     context->random(context->random_ctx, &seed, sizeof(seed));
     tf_tree_init(&front->containers, seed);
+    tf_tree_init(&front->ledgers, ~seed);
     if (configure(front, context->config)) {
         alloc->free(alloc->ctx, front, sizeof(*front));
         return TF_NO_MEMORY;

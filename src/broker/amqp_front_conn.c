@@ -250,7 +250,9 @@ static void on_event(struct amqp_conn *conn, const struct tf_amqp_event *event)
         conn->farewell = true;
         break;
     case TF_AMQP_SETTLED: /* what was received is the routing's already */
-    case TF_AMQP_BEGUN:   /* of sessions and links that we begin: none */
+        tf_amqp_front_on_settled(event);
+        break;
+    case TF_AMQP_BEGUN: /* of sessions and links that we begin: none */
     case TF_AMQP_ATTACHED:
         break;
     }
@@ -356,6 +358,7 @@ void tf_amqp_front_conn_service(struct amqp_conn *conn)
         conn->stream.paused = conn->stalled;
     }
     tf_amqp_front_unblock(conn);
+    tf_amqp_front_fences_begin(conn);
     check_closing(conn);
     tf_stream_touch(&conn->stream);
 }
@@ -405,6 +408,7 @@ static void destroy(struct amqp_conn *conn)
         tf_ticket_owner_release(&conn->answers[i].tickets);
     }
     tf_command_owner_release(&conn->commands);
+    tf_amqp_front_fences_drop(conn);
     tf_amqp_front_requests_drop(conn);
     (void)tf_amqp_front_conn_events(conn);
     reclaim_buffer(conn);
@@ -487,6 +491,9 @@ struct tf_stream *tf_amqp_front_conn_open(struct amqp_front *front, unsigned lis
     tf_list_init(&conn->blocked);
     tf_list_init(&conn->commands.commands);
     tf_list_init(&conn->requests);
+    tf_list_init(&conn->fences.commands);
+    tf_list_init(&conn->fence_list);
+    conn->fences.done = tf_amqp_front_fenced;
     conn->commands.done = tf_amqp_front_managed;
     for (uint8_t i = 0; i < TF_COUNT(conn->answers); i++) {
         conn->answers[i] = (struct amqp_answers){

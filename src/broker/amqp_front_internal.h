@@ -6,13 +6,16 @@
  *   amqp_front_link.c        sessions and links: attach, detach, stealing
  *   amqp_front_terminus.c    what a link's address means: queues, topics, dynamic nodes
  *   amqp_front_receive.c     messages in: publish, answer, credit
+ *   amqp_front_ledger.c      what senders may not know of: deliveries that can be resumed
  *   amqp_front_send.c        messages out: deliveries, outcomes
+ *   amqp_front_fence.c       outcomes that wait for the disk of another shard
  *   amqp_front_management.c  the node $management
  *   amqp_front_sys.c         connections as addresses under $SYS
  *
  * Ownership. The front knows its connections; the transport's owner frees one by closing its
  * stream. A connection owns its sessions, a session its links. A container is there while a
- * connection names it; it knows links by name, so that a name attached again is stolen.
+ * connection names it; it knows links by name, so that a name attached again is stolen. A ledger
+ * outlives its link for a while.
  */
 #ifndef TF_BROKER_AMQP_FRONT_INTERNAL_H
 #define TF_BROKER_AMQP_FRONT_INTERNAL_H
@@ -20,6 +23,7 @@
 #include "base/tree.h"
 #include "broker/amqp_front.h"
 #include "broker/config.h"
+#include "broker/durability.h"
 #include "broker/front_buffer.h"
 #include "broker/front_input.h"
 #include "broker/front_part.h"
@@ -45,7 +49,7 @@ struct amqp_conn;
 struct amqp_link;
 
 /* tf_front_timer.kind */
-enum amqp_timer_kind { AMQP_TIMER_CONN = 1 };
+enum amqp_timer_kind { AMQP_TIMER_CONN = 1, AMQP_TIMER_GRACE };
 
 /* The machines' configurations, one for each listener; see struct mqtt_servers. */
 struct amqp_servers {
@@ -81,6 +85,28 @@ struct amqp_answers {
     uint8_t kind; /* of enum amqp_answer, or-ed */
 };
 
+/* What a link's sender may not know of; see amqp_front_ledger.c. */
+struct amqp_ledger {
+    struct tf_tree_node by_key; /* front->ledgers; key: as stored (TF_STORED_TRANSFER), no tag */
+    struct tf_list_node away;   /* front->away, while nobody is attached */
+    struct amqp_front *front;
+    struct amqp_link *link;         /* NULL: nobody is attached */
+    struct tf_ticket_owner tickets; /* tag: a note */
+    struct tf_tree by_tag, by_delivery;
+    struct tf_list notes, told; /* of amqp_note: `told` are accepted and settled by us, in order */
+    tf_time until;              /* it is forgotten, if nobody is attached */
+    size_t away_count;          /* notes, when the link went */
+    uint32_t received;          /* deliveries that have come by the link */
+    uint32_t key_length;
+    uint8_t level; /* enum tf_store_level */
+    uint8_t key[];
+};
+
+struct amqp_note;
+
+/* Outcomes of one queue of another shard; see amqp_front_fence.c. */
+struct amqp_fence;
+
 /* A connection. Its machine follows in the same memory. */
 struct amqp_conn {
     struct tf_stream stream;
@@ -96,6 +122,8 @@ struct amqp_conn {
     struct tf_list blocked; /* links whose deliveries or answers found no room or window */
     struct amqp_answers answers[AMQP_ANSWERS];
     struct tf_command_owner commands; /* of $management */
+    struct tf_command_owner fences;   /* tag: an amqp_fence that is under way */
+    struct tf_list fence_list;        /* of amqp_fence, all of them */
     struct tf_list requests;          /* to $management that wait for their commands */
     uint8_t *buffer;                  /* lent to the machine; NULL: none */
     struct tf_front_input input;
@@ -147,31 +175,44 @@ struct amqp_link {
     uint8_t *incoming; /* a message whose frames come one after the other */
     size_t incoming_length, incoming_capacity;
     uint64_t next_tag;
+    struct amqp_fence *fence;         /* where we send; being filled; NULL: none */
+    struct amqp_ledger *ledger;       /* where we receive; NULL: nothing is noted */
     struct amqp_attaching *attaching; /* until we have answered the attach */
     uint32_t size;                    /* of the allocation */
     uint32_t key_length;
+    uint32_t slack_of; /* front->generation when `slack` was looked up */
     uint16_t address_length;
     enum tf_amqp_condition refusal; /* why it was refused */
     const char *refusal_text;       /* static */
     uint8_t kind;                   /* enum amqp_link_kind */
     uint8_t answer;                 /* enum amqp_answer, or-ed */
+    uint8_t slack;                  /* tf_envelope.slack of what comes for its address */
     bool answering;                 /* `attaching` waits for room in the output */
     bool refused;
-    bool named;        /* in the container's tree */
-    bool producing;    /* `producer` is attached or about to be */
-    bool consuming;    /* likewise `consumer` */
-    bool dynamic;      /* the queue goes with the link */
-    bool subscription; /* a durable subscription: its queue goes when the link is closed */
-    bool counted;      /* among the subscriptions */
-    bool settled;      /* deliveries are sent settled */
-    bool drop;         /* the rest of the message that comes is of no use */
-    bool draining;     /* the peer waits for the end of a drain */
-    uint8_t *key;      /* of by_name, behind the machine's part */
+    bool named;         /* in the container's tree */
+    bool producing;     /* `producer` is attached or about to be */
+    bool consuming;     /* likewise `consumer` */
+    bool dynamic;       /* the queue goes with the link */
+    bool subscription;  /* a durable subscription: its queue goes when the link is closed */
+    bool counted;       /* among the subscriptions */
+    bool settled;       /* deliveries are sent settled */
+    bool drop;          /* the rest of the message that comes is of no use */
+    bool draining;      /* the peer waits for the end of a drain */
+    bool fenced;        /* a receiver in mode second, of a queue of another shard */
+    bool resuming;      /* what comes is a delivery that the ledger has */
+    uint8_t tag_length; /* of the delivery that comes, if there is a ledger */
+    uint8_t tag[TF_AMQP_TAG_MAX];
+    uint8_t *key; /* of by_name, behind the machine's part */
 };
 
 /* Memory for the length of a call. What delivers has its own: a publication whose parts lie in the
  * other is delivered before the call that made it ends. */
-enum amqp_scratch_kind { AMQP_SCRATCH_NAMES, AMQP_SCRATCH_SECTIONS, AMQP_SCRATCH_COUNT };
+enum amqp_scratch_kind {
+    AMQP_SCRATCH_NAMES,
+    AMQP_SCRATCH_SECTIONS,
+    AMQP_SCRATCH_NOTES,
+    AMQP_SCRATCH_COUNT
+};
 
 struct amqp_scratch {
     uint8_t *memory;
@@ -188,7 +229,13 @@ struct amqp_front {
     struct amqp_servers *servers; /* in force for new connections */
     struct tf_front_buffers buffers;
     struct amqp_scratch scratch[AMQP_SCRATCH_COUNT];
+    struct tf_tree ledgers;      /* of amqp_ledger.by_key */
+    struct tf_list away;         /* of amqp_ledger.away; who went first is first */
+    size_t notes_away;           /* in all of them */
+    struct tf_front_timer grace; /* for the first of them */
+    uint32_t generation;         /* of the configuration; never 0 */
     bool draining;
+    bool slow; /* the store is over its soft limit: senders get no credit */
 };
 
 static inline tf_time amqp_now(const struct amqp_front *front)
@@ -304,10 +351,18 @@ void tf_amqp_front_link_leave(struct amqp_link *link, bool closed, bool lost);
 
 /* amqp_front_receive.c */
 void tf_amqp_front_on_transfer(struct amqp_conn *conn, const struct tf_amqp_event *event);
+void tf_amqp_front_on_settled(const struct tf_amqp_event *event);
 
 /* For tf_ticket_owner.done. */
 void tf_amqp_front_answered(struct tf_ticket_owner *owner, uint64_t tag,
                             const struct tf_published *result);
+
+/* What is said of a publication, its texts static. True: it is accepted. */
+bool tf_amqp_front_outcome(uint8_t kind, const struct tf_published *result,
+                           struct tf_amqp_state *ret);
+
+/* A ticket of the connection has ended. */
+void tf_amqp_front_tickets_less(struct amqp_conn *conn);
 
 /* Answers a delivery. `kind`: enum amqp_answer, or-ed. */
 void tf_amqp_front_dispose(struct amqp_conn *conn, uint64_t delivery,
@@ -318,6 +373,64 @@ void tf_amqp_front_link_grant(struct amqp_link *link);
 
 /* Forgets a message of which only a part has come. */
 void tf_amqp_front_incoming_drop(struct amqp_link *link);
+
+/* amqp_front_ledger.c */
+
+/*
+ * The sender attaches: gives the link its ledger, if the peer wants its terminus to keep unsettled
+ * state; what it has settled meanwhile is forgotten. Without memory there is none.
+ */
+void tf_amqp_front_ledger_attach(struct amqp_link *link, const struct tf_amqp_attach *attach);
+
+/* Bytes for our map of unsettled deliveries, within what the peer takes; 0: none. And the map,
+ * encoded: its length. */
+size_t tf_amqp_front_ledger_room(const struct amqp_link *link, const struct tf_amqp_attach *attach);
+size_t tf_amqp_front_ledger_map(const struct amqp_link *link, uint8_t *buffer, size_t size,
+                                bool *ret_incomplete);
+
+/* Says in the answer how long the link may be away. */
+void tf_amqp_front_ledger_describe(const struct amqp_link *link, struct tf_amqp_terminus *target);
+
+/* The link goes, for good if `closed`. No effect without a ledger. */
+void tf_amqp_front_ledger_leave(struct amqp_link *link, bool closed);
+
+/* Notes the delivery whose tag is in the link; NULL: no memory. */
+struct amqp_note *tf_amqp_front_note(struct amqp_link *link, uint64_t delivery, uint8_t kind);
+
+/* A ticket for it has begun, and is counted by the connection: link->ledger->tickets owns it. */
+void tf_amqp_front_note_waits(struct amqp_note *note);
+
+/* It is known what became of it: notes, records and answers that. The note may be gone then. */
+void tf_amqp_front_noted(struct amqp_note *note, const struct tf_published *result);
+
+/* For tf_ticket_owner.done. */
+void tf_amqp_front_ledger_answered(struct tf_ticket_owner *owner, uint64_t tag,
+                                   const struct tf_published *result);
+
+/* True: the delivery whose tag is in the link is noted. */
+bool tf_amqp_front_ledger_knows(const struct amqp_link *link);
+
+/* It has been resumed to its end: answers it, unless the sender has settled it. */
+void tf_amqp_front_ledger_resumed(struct amqp_link *link, uint64_t delivery, bool settled);
+
+/* Any delivery has come whole: what the sender must know by now is forgotten. */
+void tf_amqp_front_ledger_came(struct amqp_link *link);
+
+/* The sender has settled. */
+void tf_amqp_front_ledger_settled(struct amqp_link *link, uint64_t delivery);
+
+/* Tickets of the link's ledger that its connection counts; for tests. */
+uint32_t tf_amqp_front_ledger_open(const struct amqp_link *link);
+
+/* The links that have been away for too long. */
+void tf_amqp_front_ledgers_expire(struct amqp_front *front);
+
+/* Frees them; the store keeps what it has. */
+void tf_amqp_front_ledgers_release(struct amqp_front *front);
+
+/* A note that the store has kept. TF_PROTOCOL: it makes no sense. TF_NO_MEMORY. */
+enum tf_err tf_amqp_front_ledger_restore(struct amqp_front *front,
+                                         const struct tf_stored_object *object);
 
 /* amqp_front_send.c */
 extern const struct tf_named_consumer_ops tf_amqp_front_consumer_ops;
@@ -331,6 +444,28 @@ void tf_amqp_front_link_block(struct amqp_link *link);
 
 /* Goes on with links that found no room. */
 void tf_amqp_front_unblock(struct amqp_conn *conn);
+
+/* amqp_front_fence.c */
+
+/*
+ * The outcome of a delivery has gone to the queue's home, and the receiver is to be told that it is
+ * settled when the home has it on disk. False: no memory.
+ */
+bool tf_amqp_front_fence_add(struct amqp_link *link, uint64_t delivery,
+                             const struct tf_amqp_state *state);
+
+/* Asks for those that were added in this turn. */
+void tf_amqp_front_fences_begin(struct amqp_conn *conn);
+
+/* The link goes, with its deliveries. */
+void tf_amqp_front_fence_leave(struct amqp_link *link);
+
+/* Frees all. */
+void tf_amqp_front_fences_drop(struct amqp_conn *conn);
+
+/* For tf_command_owner.done. */
+void tf_amqp_front_fenced(struct tf_command_owner *owner, uint64_t tag, enum tf_err err,
+                          uint64_t count, const struct tf_queue_status *status);
 
 /* amqp_front_management.c */
 

@@ -55,6 +55,7 @@ static void forget_name(struct amqp_link *link)
 static void link_free(struct amqp_link *link)
 {
     struct amqp_front *front = amqp_link_conn(link)->front;
+    tf_amqp_front_ledger_leave(link, false);
     forget_name(link);
     tf_amqp_front_attaching_free(link);
     tf_amqp_front_incoming_drop(link);

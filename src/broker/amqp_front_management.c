@@ -221,6 +221,7 @@ static enum tf_err read_command(const struct amqp_conn *conn, const struct tf_am
         return TF_PROTOCOL;
     }
     command.type = operations[i].type;
+    command.recorded = command.type != TF_QUEUE_STATUS;
     if (command.type == TF_QUEUE_MOVE && !tf_address_valid(command.to)) {
         return TF_PROTOCOL;
     }

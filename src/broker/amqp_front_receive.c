@@ -11,11 +11,14 @@ void tf_amqp_front_link_grant(struct amqp_link *link)
 {
     uint32_t want = AMQP_CREDIT;
     uint32_t left = tf_amqp_link_credit_left(link->machine);
-    if (link->kind == AMQP_LINK_NONE) {
+    if (link->kind < AMQP_LINK_PUBLISHER || link->attaching) {
         return;
     }
     if (link->producing) {
         want = TF_MIN(want, tf_named_room(&link->producer));
+    }
+    if (amqp_link_conn(link)->front->slow && link->kind != AMQP_LINK_MANAGEMENT) {
+        want = 0;
     }
     if (left > want || left <= want / 2) {
         tf_amqp_link_credit(link->machine, want, false);
@@ -48,22 +51,34 @@ static void reject(struct amqp_conn *conn, uint64_t delivery, uint8_t kind,
     tf_amqp_front_dispose(conn, delivery, &state, kind);
 }
 
-/* Says what became of a publication (design: `released` when nothing took or stored it). */
+/* Design: `released` when nothing took or stored it. */
+bool tf_amqp_front_outcome(uint8_t kind, const struct tf_published *result,
+                           struct tf_amqp_state *ret)
+{
+    const char *why = NULL;
+    bool taken = result->taken || (kind & AMQP_ANSWER_TOPIC);
+    *ret = (struct tf_amqp_state){.type = TF_AMQP_STATE_ACCEPTED};
+    if (result->refused) {
+        why = "a limit is reached";
+    } else if (!taken && result->matched && (kind & AMQP_ANSWER_QUEUE)) {
+        why = "the queue is full";
+    } else if (!taken) {
+        ret->type = TF_AMQP_STATE_RELEASED;
+    }
+    if (why) {
+        ret->type = TF_AMQP_STATE_REJECTED;
+        ret->error = tf_amqp_error_of(TF_AMQP_RESOURCE_LIMIT_EXCEEDED, why);
+    }
+    return ret->type == TF_AMQP_STATE_ACCEPTED;
+}
+
+/* Says what became of a publication. */
 static void tell(struct amqp_conn *conn, uint64_t delivery, uint8_t kind,
                  const struct tf_published *result)
 {
-    struct tf_amqp_state state = {.type = TF_AMQP_STATE_ACCEPTED};
-    if (result->refused) {
-        reject(conn, delivery, kind, TF_AMQP_RESOURCE_LIMIT_EXCEEDED, "a limit is reached");
-        return;
-    }
-    if (result->taken == 0 && !(kind & AMQP_ANSWER_TOPIC)) {
-        if (result->matched && (kind & AMQP_ANSWER_QUEUE)) {
-            reject(conn, delivery, kind, TF_AMQP_RESOURCE_LIMIT_EXCEEDED, "the queue is full");
-            return;
-        }
-        state.type = TF_AMQP_STATE_RELEASED;
-    }
+    struct tf_amqp_state state;
+    (void)tf_amqp_front_outcome(kind, result, &state);
+    tf_stream_need(&conn->stream, result->stored);
     tf_amqp_front_dispose(conn, delivery, &state, kind);
 }
 
@@ -82,6 +97,14 @@ static void widen(struct amqp_conn *conn)
     }
 }
 
+void tf_amqp_front_tickets_less(struct amqp_conn *conn)
+{
+    widen(conn);
+    if (conn->stalled) {
+        tf_amqp_front_conn_touch(conn);
+    }
+}
+
 void tf_amqp_front_answered(struct tf_ticket_owner *owner, uint64_t tag,
                             const struct tf_published *result)
 {
@@ -90,18 +113,35 @@ void tf_amqp_front_answered(struct tf_ticket_owner *owner, uint64_t tag,
     conn->open_tickets--;
     (void)tf_amqp_front_conn_lend(conn, TF_FRONT_BUFFER_SIZE);
     tell(conn, tag, answers->kind, result);
-    widen(conn);
-    if (conn->stalled) {
-        tf_amqp_front_conn_touch(conn);
-    }
+    tf_amqp_front_tickets_less(conn);
 }
 
 /* Where a publication goes. */
 struct destination {
+    struct amqp_link *link;   /* by which it came */
     enum amqp_link_kind kind; /* PUBLISHER or PRODUCER */
     struct tf_named_producer *producer;
     struct tf_bytes queue; /* without a producer */
 };
+
+/* tf_envelope.slack of a message for an address that the link is attached to, or `to` names. */
+static uint8_t slack_of(struct amqp_link *link, struct tf_bytes address)
+{
+    const struct amqp_conn *conn = amqp_link_conn(link);
+    const struct amqp_front *front = conn->front;
+    const struct tf_config *config = front->context.config;
+    if (!front->shard->config.store || conn->listener >= config->listener_count) {
+        return 0;
+    }
+    if (link->kind == AMQP_LINK_ANONYMOUS) {
+        return tf_durability_slack(config, conn->listener, address);
+    }
+    if (link->slack_of != front->generation) {
+        link->slack = tf_durability_slack(config, conn->listener, address);
+        link->slack_of = front->generation;
+    }
+    return link->slack;
+}
 
 /* Hands a publication to the routing and answers it, now or when its ticket ends. */
 static void publish(struct amqp_conn *conn, struct tf_publication *publication,
@@ -110,16 +150,30 @@ static void publish(struct amqp_conn *conn, struct tf_publication *publication,
     struct tf_shard *shard = conn->front->shard;
     struct tf_ticket_owner *owner = settled ? NULL : &conn->answers[kind].tickets;
     struct tf_published result = {0};
+    struct amqp_note *note = NULL;
+    uint64_t tag = delivery;
     enum tf_err err;
+    if (!settled && to->link->ledger) {
+        note = tf_amqp_front_note(to->link, delivery, kind);
+        if (!note) {
+            reject(conn, delivery, kind, TF_AMQP_RESOURCE_LIMIT_EXCEEDED, "no memory");
+            return;
+        }
+        owner = &to->link->ledger->tickets;
+        tag = (uint64_t)(uintptr_t)note;
+    }
     if (to->kind == AMQP_LINK_PUBLISHER) {
-        err = tf_shard_publish(shard, publication, owner, delivery, &result);
+        err = tf_shard_publish(shard, publication, owner, tag, &result);
     } else if (to->producer) {
-        err = tf_named_produce(to->producer, publication, owner, delivery, &result);
+        err = tf_named_produce(to->producer, publication, owner, tag, &result);
     } else {
-        err = tf_shard_enqueue(shard, to->queue, publication, owner, delivery, &result);
+        err = tf_shard_enqueue(shard, to->queue, publication, owner, tag, &result);
     }
     if (err == TF_AGAIN) {
         conn->open_tickets++;
+        if (note) {
+            tf_amqp_front_note_waits(note);
+        }
         widen(conn);
         return;
     }
@@ -127,7 +181,9 @@ static void publish(struct amqp_conn *conn, struct tf_publication *publication,
         result = (struct tf_published){.refused = true};
         conn->front->front.counters.publish_dropped++;
     }
-    if (!settled) {
+    if (note) {
+        tf_amqp_front_noted(note, &result);
+    } else if (!settled) {
         tell(conn, delivery, kind, &result);
     }
 }
@@ -145,7 +201,8 @@ static bool by_to(struct amqp_conn *conn, const struct tf_amqp_message *message,
         return false;
     }
     bool queue = node == TF_NODE_QUEUE;
-    *ret_to = (struct destination){.kind = queue ? AMQP_LINK_PRODUCER : AMQP_LINK_PUBLISHER,
+    *ret_to = (struct destination){.link = ret_to->link,
+                                   .kind = queue ? AMQP_LINK_PRODUCER : AMQP_LINK_PUBLISHER,
                                    .queue = *ret_address};
     *ret_kind |= node == TF_NODE_TOPIC ? 0 : AMQP_ANSWER_QUEUE;
     return true;
@@ -172,7 +229,7 @@ static void complete(struct amqp_link *link, uint64_t delivery, bool settled, st
         tf_amqp_front_manage(link, delivery, settled, &message);
         return;
     }
-    struct destination to = {.kind = link->kind, .producer = &link->producer};
+    struct destination to = {.link = link, .kind = link->kind, .producer = &link->producer};
     struct tf_bytes address = amqp_link_address(link);
     if (link->kind == AMQP_LINK_ANONYMOUS && !by_to(conn, &message, &to, &address, &kind)) {
         if (!settled) {
@@ -181,10 +238,12 @@ static void complete(struct amqp_link *link, uint64_t delivery, bool settled, st
         return;
     }
     struct tf_bytes body;
-    struct tf_publication publication = {
-        .envelope = {.address = address, .expires = TF_TIME_NEVER, .qos = settled ? 0 : 1},
-        .body = &body,
-        .body_count = 1};
+    struct tf_publication publication = {.envelope = {.address = address,
+                                                      .expires = TF_TIME_NEVER,
+                                                      .qos = settled ? 0 : 1,
+                                                      .slack = slack_of(link, address)},
+                                         .body = &body,
+                                         .body_count = 1};
     tf_mapping_from_amqp(&message, amqp_now(conn->front), scratch, &publication.envelope, &body);
     publication.body_count = body.length != 0;
     counters->publish_received++;
@@ -251,6 +310,15 @@ static void on_part(struct amqp_link *link, const struct tf_amqp_event *event)
     tf_amqp_front_incoming_drop(link);
 }
 
+/* A delivery comes again that the ledger has: its payload is what came before. */
+static void on_resumed(struct amqp_link *link, const struct tf_amqp_event *event)
+{
+    if (!event->more) {
+        link->resuming = false;
+        tf_amqp_front_ledger_resumed(link, event->delivery, event->settled || event->aborted);
+    }
+}
+
 void tf_amqp_front_on_transfer(struct amqp_conn *conn, const struct tf_amqp_event *event)
 {
     struct amqp_link *link = tf_amqp_link_user(event->link);
@@ -258,7 +326,16 @@ void tf_amqp_front_on_transfer(struct amqp_conn *conn, const struct tf_amqp_even
     if (link->kind == AMQP_LINK_NONE) {
         return; /* its link is ending */
     }
-    if (event->aborted) {
+    if (link->ledger && event->first) {
+        link->tag_length = (uint8_t)event->tag.length;
+        if (event->tag.length) {
+            memcpy(link->tag, event->tag.data, event->tag.length);
+        }
+        link->resuming = event->resume && tf_amqp_front_ledger_knows(link);
+    }
+    if (link->resuming) {
+        on_resumed(link, event);
+    } else if (event->aborted) {
         tf_amqp_front_incoming_drop(link);
     } else if (event->first && !event->more) {
         complete(link, event->delivery, event->settled, event->payload);
@@ -266,6 +343,17 @@ void tf_amqp_front_on_transfer(struct amqp_conn *conn, const struct tf_amqp_even
         on_part(link, event);
     }
     if (!event->more && link->kind != AMQP_LINK_NONE) {
+        if (link->ledger) {
+            tf_amqp_front_ledger_came(link);
+        }
         tf_amqp_front_link_grant(link);
+    }
+}
+
+void tf_amqp_front_on_settled(const struct tf_amqp_event *event)
+{
+    struct amqp_link *link = tf_amqp_link_user(event->link);
+    if (link->ledger) {
+        tf_amqp_front_ledger_settled(link, event->delivery);
     }
 }

@@ -351,13 +351,16 @@ void tf_amqp_front_on_outcome(struct amqp_conn *conn, const struct tf_amqp_event
         }
         break;
     }
-    if (!event->settled) { /* the receiver waits for us to settle (2.6.12) */
+    tf_named_settle(&link->consumer, event->handle, &outcome);
+    if (!event->settled) { /* 2.6.12: the receiver waits for us to settle, and forgets it then */
         struct tf_amqp_state state = event->state;
         state.annotations = (struct tf_bytes){NULL, 0}; /* for them there may be no room */
         state.error = (struct tf_amqp_error){.condition = TF_AMQP_NO_ERROR};
-        (void)tf_amqp_settle(conn->machine, event->delivery, &state);
+        if (!link->fenced || !tf_amqp_front_fence_add(link, event->delivery, &state)) {
+            (void)tf_amqp_settle(conn->machine, event->delivery, &state);
+            tf_stream_need(&conn->stream, tf_shard_recorded(conn->front->shard));
+        }
     }
-    tf_named_settle(&link->consumer, event->handle, &outcome);
     if (!tf_list_empty(&conn->blocked)) {
         tf_amqp_front_conn_touch(conn); /* one unsettled delivery less */
     }

@@ -27,7 +27,9 @@
 
 /* What the answer to an attach says, with all it views. */
 struct amqp_attaching {
-    size_t size; /* of the allocation */
+    size_t size;        /* of the allocation */
+    uint8_t *unsettled; /* the map in the reply; NULL: none */
+    size_t unsettled_size;
     struct tf_amqp_attach reply;
     uint8_t capabilities[CAPABILITIES_MAX];
     uint8_t outcomes[96];
@@ -45,8 +47,12 @@ struct wanted {
 
 void tf_amqp_front_attaching_free(struct amqp_link *link)
 {
+    struct amqp_front *front = amqp_link_conn(link)->front;
     if (link->attaching) {
-        tf_amqp_front_free(amqp_link_conn(link)->front, link->attaching, link->attaching->size);
+        if (link->attaching->unsettled) {
+            tf_amqp_front_free(front, link->attaching->unsettled, link->attaching->unsettled_size);
+        }
+        tf_amqp_front_free(front, link->attaching, link->attaching->size);
         link->attaching = NULL;
     }
 }
@@ -141,7 +147,7 @@ void tf_amqp_front_link_answer(struct amqp_link *link)
     if (tf_amqp_front_conn_lend(conn, TF_FRONT_BUFFER_SIZE)) {
         err = tf_amqp_link_attach_reply(link->machine, &attaching->reply);
         if (err == TF_NO_MEMORY) {
-            err = tf_amqp_front_conn_lend(conn, attaching->size + 1024)
+            err = tf_amqp_front_conn_lend(conn, attaching->size + attaching->unsettled_size + 1024)
                       ? tf_amqp_link_attach_reply(link->machine, &attaching->reply)
                       : TF_AGAIN;
         }
@@ -169,6 +175,7 @@ void tf_amqp_front_link_answer(struct amqp_link *link)
 void tf_amqp_front_link_refuse(struct amqp_link *link, enum tf_amqp_condition condition,
                                const char *text)
 {
+    tf_amqp_front_ledger_leave(link, false);
     link->kind = AMQP_LINK_NONE;
     link->refused = true;
     link->refusal = condition;
@@ -181,8 +188,21 @@ void tf_amqp_front_link_refuse(struct amqp_link *link, enum tf_amqp_condition co
         link->attaching->reply.source = (struct tf_amqp_terminus){0};
     } else {
         link->attaching->reply.target = (struct tf_amqp_terminus){0};
+        link->attaching->reply.unsettled = (struct tf_bytes){NULL, 0};
+        link->attaching->reply.incomplete_unsettled = false;
     }
     tf_amqp_front_link_answer(link);
+}
+
+/* The peer may rely on what was declared and bound for it. A store that takes nothing new has taken
+ * nothing for it, and what else is under way need not be waited for. */
+static void need_recorded(struct amqp_link *link)
+{
+    struct amqp_conn *conn = amqp_link_conn(link);
+    const struct tf_store_client *store = conn->front->shard->config.store;
+    if (store && tf_store_state(store) <= TF_STORE_SLOW) {
+        tf_stream_need(&conn->stream, tf_shard_recorded(conn->front->shard));
+    }
 }
 
 /* The routing has said whether the link has its node. */
@@ -190,6 +210,7 @@ static void resolved(struct amqp_link *link, enum tf_err err)
 {
     switch (err) {
     case TF_OK:
+        need_recorded(link);
         tf_amqp_front_link_answer(link);
         break;
     case TF_NOT_FOUND:
@@ -265,6 +286,9 @@ static void join(struct amqp_link *link, struct tf_bytes name, struct tf_bytes f
         .values = values};
     if (we_send(link)) {
         link->consuming = true;
+        link->fenced = shard->config.store && name.length && link->address &&
+                       link->attaching->reply.rcv_settle_mode == TF_AMQP_RCV_SECOND &&
+                       tf_shard_home(shard, name) != shard->config.number;
         resolve_now(link, tf_shard_consume(shard, &link->consumer, &declaration));
     } else {
         link->producing = true;
@@ -322,6 +346,7 @@ static void resolve_dynamic(struct amqp_link *link)
     struct tf_queue_spec spec = spec_of(link, name);
     spec.idle = DYNAMIC_IDLE;
     spec.idle_when_empty = false;
+    spec.durability = TF_STORE_MEMORY;
     link->dynamic = true;
     if (!keep_address(link, name)) {
         resolve_now(link, TF_NO_MEMORY);
@@ -388,7 +413,9 @@ static void resolve_subscription(struct amqp_link *link, const struct tf_amqp_te
     bool expires = source->expiry_policy != TF_AMQP_EXPIRY_NEVER;
     spec.idle = expires ? source->timeout_s * TF_SECOND : TF_TIME_NEVER;
     spec.idle_when_empty = false;
-    spec.durable = source->durable != TF_AMQP_DURABLE_NONE;
+    spec.durability = source->durable == TF_AMQP_DURABLE_NONE
+                          ? TF_STORE_MEMORY
+                          : tf_durability_of_listener(conn->front->context.config, conn->listener);
     link->subscription = true;
     join(link, amqp_link_address(link), filter, &spec, false);
 }
@@ -410,6 +437,10 @@ static void resolve_source(struct amqp_link *link, const struct tf_amqp_terminus
         return;
     }
     link->consumer.browse = source->distribution == TF_AMQP_DISTRIBUTION_COPY;
+    if (!keep_address(link, wanted->address)) {
+        resolve_now(link, TF_NO_MEMORY);
+        return;
+    }
     join(link, wanted->address,
          wanted->node == TF_NODE_PLAIN ? wanted->address : (struct tf_bytes){NULL, 0},
          wanted->address.data[0] == '$' ? NULL : &spec, false);
@@ -495,6 +526,38 @@ static bool look_up(struct amqp_link *link, const struct tf_amqp_terminus *termi
     return true;
 }
 
+/*
+ * What is told of a durable terminus is what is kept: of a source its queue, of a target without a
+ * ledger nothing more than the queue, of one with a ledger what it has of the peer's deliveries.
+ */
+static void resume(struct amqp_link *link, const struct tf_amqp_attach *attach)
+{
+    struct amqp_attaching *attaching = link->attaching;
+    struct tf_amqp_terminus *mine =
+        we_send(link) ? &attaching->reply.source : &attaching->reply.target;
+    if (mine->durable == TF_AMQP_DURABLE_UNSETTLED_STATE) {
+        mine->durable = TF_AMQP_DURABLE_CONFIGURATION;
+    }
+    if (we_send(link) || attach->target.type != TF_AMQP_TARGET || attach->target.dynamic ||
+        tf_bytes_equal(attach->target.address, tf_bytes_str("$management"))) {
+        return;
+    }
+    tf_amqp_front_ledger_attach(link, attach);
+    if (!link->ledger) {
+        return;
+    }
+    tf_amqp_front_ledger_describe(link, mine);
+    size_t size = tf_amqp_front_ledger_room(link, attach);
+    attaching->unsettled = size ? tf_amqp_front_alloc(amqp_link_conn(link)->front, size) : NULL;
+    attaching->reply.incomplete_unsettled = size && !attaching->unsettled;
+    if (attaching->unsettled) {
+        attaching->unsettled_size = size;
+        size = tf_amqp_front_ledger_map(link, attaching->unsettled, size,
+                                        &attaching->reply.incomplete_unsettled);
+        attaching->reply.unsettled = tf_bytes_of(attaching->unsettled, size);
+    }
+}
+
 void tf_amqp_front_link_resolve(struct amqp_link *link, const struct tf_amqp_attach *attach)
 {
     bool sending = we_send(link);
@@ -506,7 +569,10 @@ void tf_amqp_front_link_resolve(struct amqp_link *link, const struct tf_amqp_att
     }
     if (!begin_answer(link, attach)) {
         tf_amqp_front_conn_end(amqp_link_conn(link), TF_AMQP_RESOURCE_LIMIT_EXCEEDED, "no memory");
-    } else if (terminus->type == TF_AMQP_COORDINATOR) {
+        return;
+    }
+    resume(link, attach);
+    if (terminus->type == TF_AMQP_COORDINATOR) {
         tf_amqp_front_link_refuse(link, TF_AMQP_NOT_IMPLEMENTED, "there are no transactions");
     } else if (terminus->type == TF_AMQP_TERMINUS_NONE) {
         tf_amqp_front_link_refuse(link, TF_AMQP_INVALID_FIELD, "the terminus is missing");
@@ -543,6 +609,8 @@ void tf_amqp_front_link_leave(struct amqp_link *link, bool closed, bool lost)
 {
     bool joined = link->consuming || link->producing;
     tf_list_unlink(&link->blocked);
+    tf_amqp_front_ledger_leave(link, closed);
+    tf_amqp_front_fence_leave(link);
     if (link->consuming) {
         tf_named_detach(&link->consumer, lost);
         link->consuming = false;

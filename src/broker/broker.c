@@ -7,6 +7,8 @@
 #include "base/util.h"
 #include "broker/listen.h"
 #include "broker/memory.h"
+#include "broker/restore.h"
+#include "broker/store_thread.h"
 #include "broker/sys.h"
 #include "port/clock.h"
 #include "port/entropy.h"
@@ -19,11 +21,12 @@
 #include <string.h>
 
 #define PART "broker"
-#define MAIL_RING 1024u   /* records of the ring of each pair of shards */
-#define FILES_OF_OWN 32u  /* descriptors beside connections and what each shard has */
-#define CHANGES_SHOWN 32u /* of a reload */
-#define SETTLE_ROUNDS 64u /* mail that follows from mail, when all has ended */
-#define DECLARE_ROUNDS 1000u
+#define MAIL_RING 1024u      /* records of the ring of each pair of shards */
+#define FILES_OF_OWN 32u     /* descriptors beside connections and what each shard has */
+#define CHANGES_SHOWN 32u    /* of a reload */
+#define SETTLE_ROUNDS 64u    /* mail that follows from mail, when all has ended */
+#define BUSY_ROUNDS 1000000u /* while the shards have something to do before they start */
+#define QUIET_ROUNDS 8u      /* of mail that waits for nobody: then nothing is under way */
 
 struct tf_broker {
     struct tf_broker_options options;
@@ -33,6 +36,7 @@ struct tf_broker {
     struct tf_loop_source signal_source;
     int signal_fd; /* -1: none */
     struct tf_memory memory;
+    struct tf_store_thread *store; /* NULL: everything is in memory */
     struct tf_worker_shared shared;
     struct tf_post_office *office;
     struct tf_sys *sys;
@@ -139,7 +143,9 @@ static enum tf_err start_worker(struct tf_broker *broker, unsigned number,
                                       .shared = &broker->shared,
                                       .log = broker->options.log,
                                       .alloc = &broker->memory.alloc,
-                                      .key = *key};
+                                      .key = *key,
+                                      .store = broker->store ? tf_store_thread_store(broker->store)
+                                                             : NULL};
     if (number == 0) {
         config.tick = tf_sys_tick;
         config.tick_ctx = broker->sys;
@@ -151,35 +157,155 @@ static enum tf_err start_worker(struct tf_broker *broker, unsigned number,
     return err;
 }
 
+/* ---- what was kept, and what is to be there from the start ---- */
+
+/* All workers take their mail, the store what they record. True: somebody has more to do. */
+static bool settle_once(struct tf_broker *broker)
+{
+    bool busy = false;
+    for (unsigned i = 0; i < broker->count; i++) {
+        tf_worker_settle(&broker->workers[i]);
+    }
+    if (broker->store) {
+        tf_store_thread_pump(broker->store);
+    }
+    for (unsigned i = 0; i < broker->count; i++) {
+        busy |= tf_queues_busy(&broker->workers[i].queues) ||
+                tf_shard_busy(&broker->workers[i].shard) || tf_mail_spilled(broker->office, i) > 0;
+    }
+    return busy;
+}
+
+/* None of the workers runs yet: takes their turns until nothing is under way between them. */
+static void settle_all(struct tf_broker *broker)
+{
+    unsigned quiet = 0;
+    for (unsigned round = 0; round < BUSY_ROUNDS && quiet < QUIET_ROUNDS; round++) {
+        quiet = settle_once(broker) ? 0 : quiet + 1;
+    }
+}
+
+/* A restore that takes long enough for somebody to wonder. */
+struct patience {
+    struct tf_broker *broker;
+    tf_time start, next;
+};
+
+/* Mail alone: the journal is being walked, and takes nothing meanwhile. */
+static void settle_mail(void *ctx)
+{
+    struct patience *patience = ctx;
+    struct tf_broker *broker = patience->broker;
+    tf_time now = tf_clock_now();
+    for (unsigned i = 0; i < broker->count; i++) {
+        tf_worker_settle(&broker->workers[i]);
+    }
+    if (now >= patience->next) {
+        patience->next = tf_time_add(now, TF_SECOND);
+        tf_log_text(broker->options.log, TF_LOG_NOTICE, PART,
+                    "still reading what was kept, for %llu seconds now",
+                    (unsigned long long)((now - patience->start) / TF_SECOND));
+    }
+}
+
+static void say_restored(const struct tf_broker *broker, const struct tf_restored *restored,
+                         const struct tf_journal_report *report, tf_time took)
+{
+    tf_log_text(broker->options.log, TF_LOG_NOTICE, PART,
+                "store %s: %llu queues, %llu sessions, %llu bindings, %llu retained messages, %llu "
+                "messages waiting and %llu under way, %llu bytes; %s, in %llu ms",
+                broker->config->data, (unsigned long long)restored->queues,
+                (unsigned long long)restored->sessions, (unsigned long long)restored->bindings,
+                (unsigned long long)restored->values, (unsigned long long)restored->entries,
+                (unsigned long long)restored->under_way, (unsigned long long)report->bytes,
+                report->from_snapshot ? "from a snapshot" : "all of the log read",
+                (unsigned long long)(took / TF_MILLISECOND));
+}
+
+static enum tf_err restore(struct tf_broker *broker, const struct tf_journal_report *report,
+                           tf_time start)
+{
+    struct patience patience = {broker, start, tf_time_add(start, TF_SECOND)};
+    struct tf_restore_shard shards[TF_SHARDS_MAX];
+    struct tf_restored restored;
+    for (unsigned i = 0; i < broker->count; i++) {
+        struct tf_worker *worker = &broker->workers[i];
+        shards[i] =
+            (struct tf_restore_shard){&worker->shard, worker->fronts, worker->config.type_count};
+    }
+    struct tf_restore_config config = {
+        .journal = tf_store_journal(tf_store_thread_store(broker->store)),
+        .shards = shards,
+        .count = broker->count,
+        .alloc = &broker->memory.alloc,
+        .log = broker->options.log,
+        .damaged = report->damaged_groups > 0 || report->lost_messages > 0,
+        .settle = settle_mail,
+        .ctx = &patience};
+    enum tf_err err = tf_restore(&config, &restored);
+    if (err == TF_LIMIT || err == TF_IO || err == TF_CLOSED) {
+        tf_log_text(broker->options.log, TF_LOG_ERROR, PART, "cannot start with what is kept in %s",
+                    broker->config->data);
+        return TF_CLOSED;
+    }
+    if (!err) {
+        settle_all(broker);
+        say_restored(broker, &restored, report, tf_clock_now() - start);
+    }
+    return err;
+}
+
 /*
  * Has the workers declare the queues of the configuration, so that they are there, in every shard,
  * before anybody can use them. None of the workers runs yet. What takes longer goes on as they do.
  */
 static void declare_queues(struct tf_broker *broker)
 {
-    bool busy = true;
     for (unsigned i = 0; i < broker->count; i++) {
         tf_worker_declare(&broker->workers[i]);
     }
-    for (unsigned round = 0; busy && round < DECLARE_ROUNDS; round++) {
-        busy = false;
-        for (unsigned i = 0; i < broker->count; i++) {
-            tf_worker_settle(&broker->workers[i]);
-            busy |= tf_queues_busy(&broker->workers[i].queues);
-        }
+    settle_all(broker);
+    for (unsigned i = 0; i < broker->count && broker->store; i++) {
+        tf_worker_restored(&broker->workers[i]);
     }
+}
+
+static void wake_from_store(void *ctx, unsigned shard)
+{
+    struct tf_broker *broker = ctx;
+    tf_loop_wake(broker->loops[shard]);
+}
+
+static enum tf_err open_store(struct tf_broker *broker, struct tf_journal_report *ret_report)
+{
+    struct tf_store_thread_config config = {.config = broker->config,
+                                            .shards = broker->count,
+                                            .alloc = &broker->memory.alloc,
+                                            .log = broker->options.log,
+                                            .wake_shard = wake_from_store,
+                                            .ctx = broker};
+    if (!broker->config->data) {
+        return TF_OK;
+    }
+    return tf_store_thread_open(&config, &broker->store, ret_report);
 }
 
 static enum tf_err start_workers(struct tf_broker *broker)
 {
     struct tf_wake wake = {.wake = wake_shard, .ctx = broker};
+    struct tf_journal_report report;
     struct tf_hash_key key;
+    tf_time start = tf_clock_now();
     enum tf_err err;
     for (unsigned i = 0; i < broker->count; i++) {
         err = tf_loop_new(&broker->loops[i]);
         if (err) {
             return err;
         }
+    }
+    err = open_store(broker, &report);
+    if (err) {
+        return err;
     }
     size_t size = broker->count * sizeof(*broker->workers);
     broker->office = tf_post_office_new(broker->count, MAIL_RING, wake, &broker->memory.alloc);
@@ -193,6 +319,7 @@ static enum tf_err start_workers(struct tf_broker *broker)
     if (!broker->sys) {
         return TF_NO_MEMORY;
     }
+    tf_sys_set_store(broker->sys, broker->store);
     tf_entropy_fill(&key, sizeof(key));
     for (unsigned i = 0; i < broker->count; i++) {
         err = start_worker(broker, i, &key);
@@ -200,8 +327,11 @@ static enum tf_err start_workers(struct tf_broker *broker)
             return err;
         }
     }
-    declare_queues(broker);
-    return TF_OK;
+    err = broker->store ? restore(broker, &report, start) : TF_OK;
+    if (!err) {
+        declare_queues(broker);
+    }
+    return err;
 }
 
 /* Gives every socket to a worker: groups are heard by the first one. */
@@ -283,11 +413,11 @@ static enum tf_err begin(struct tf_broker *broker)
     if (err) {
         return err;
     }
-    err = start_workers(broker);
+    err = settle_process(broker); /* before the store: its files are the user's */
     if (!err) {
-        err = hand_out_sockets(broker);
+        err = start_workers(broker);
     }
-    return err ? err : settle_process(broker);
+    return err ? err : hand_out_sockets(broker);
 }
 
 enum tf_err tf_broker_new(struct tf_broker **ret_broker, struct tf_config *config,
@@ -464,26 +594,58 @@ static void supervise(struct tf_broker *broker)
     }
 }
 
+/* All workers take their mail, and what follows from it. */
+static void settle(struct tf_broker *broker)
+{
+    for (unsigned round = 0; round < SETTLE_ROUNDS; round++) {
+        for (unsigned i = 0; i < broker->started; i++) {
+            tf_worker_settle(&broker->workers[i]);
+        }
+    }
+}
+
+/* No worker runs any more: ends what is left of its connections. */
+static void close_workers(struct tf_broker *broker)
+{
+    for (unsigned i = 0; i < broker->started; i++) {
+        tf_worker_close(&broker->workers[i]);
+    }
+    settle(broker);
+}
+
 static void run_worker(void *argument)
 {
     tf_worker_run(argument);
 }
 
-enum tf_err tf_broker_run(struct tf_broker *broker)
+/* Starts the threads. *ret_running: how many workers there are to be joined. */
+static enum tf_err start_threads(struct tf_broker *broker, unsigned *ret_running)
 {
-    unsigned running = 0;
-    enum tf_err err = TF_OK;
-    for (; running < broker->count && !err; running++) {
+    enum tf_err err = broker->store ? tf_store_thread_start(broker->store) : TF_OK;
+    *ret_running = 0;
+    if (err) {
+        tf_log_text(broker->options.log, TF_LOG_ERROR, PART,
+                    "cannot start the store: the system has no room for its thread");
+        return err;
+    }
+    for (unsigned i = 0; i < broker->count; i++) {
         char name[24];
-        snprintf(name, sizeof(name), "shard-%u", running);
-        err =
-            tf_thread_start(&broker->threads[running], name, run_worker, &broker->workers[running]);
+        snprintf(name, sizeof(name), "shard-%u", i);
+        err = tf_thread_start(&broker->threads[i], name, run_worker, &broker->workers[i]);
         if (err) {
             tf_log_text(broker->options.log, TF_LOG_ERROR, PART,
-                        "cannot start shard %u: the system has no room for its thread", running);
-            break;
+                        "cannot start shard %u: the system has no room for its thread", i);
+            return err;
         }
+        *ret_running = i + 1;
     }
+    return TF_OK;
+}
+
+enum tf_err tf_broker_run(struct tf_broker *broker)
+{
+    unsigned running;
+    enum tf_err err = start_threads(broker, &running), store_err;
     if (!err) {
         if (broker->options.ready) {
             broker->options.ready(broker->options.ctx);
@@ -494,7 +656,9 @@ enum tf_err tf_broker_run(struct tf_broker *broker)
     while (running > 0) {
         tf_thread_join(&broker->threads[--running]);
     }
-    return err;
+    close_workers(broker); /* what comes of that is kept, too */
+    store_err = tf_store_thread_stop(broker->store);
+    return err ? err : store_err;
 }
 
 void tf_broker_stop(struct tf_broker *broker)
@@ -511,22 +675,9 @@ void tf_broker_reload(struct tf_broker *broker)
 
 /* ---- the end ---- */
 
-/* All workers take their mail, and what follows from it. */
-static void settle(struct tf_broker *broker)
-{
-    for (unsigned round = 0; round < SETTLE_ROUNDS; round++) {
-        for (unsigned i = 0; i < broker->started; i++) {
-            tf_worker_settle(&broker->workers[i]);
-        }
-    }
-}
-
 static void end_workers(struct tf_broker *broker)
 {
-    for (unsigned i = 0; i < broker->started; i++) {
-        tf_worker_close(&broker->workers[i]);
-    }
-    settle(broker);
+    close_workers(broker);
     for (unsigned i = 0; i < broker->started; i++) {
         tf_worker_release_fronts(&broker->workers[i]);
     }
@@ -552,6 +703,7 @@ void tf_broker_free(struct tf_broker *broker)
     if (broker->workers) {
         end_workers(broker);
     }
+    tf_store_thread_close(broker->store); /* what was never run has acknowledged nothing */
     tf_sys_free(broker->sys);
     if (broker->office) {
         tf_post_office_free(broker->office);

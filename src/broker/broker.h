@@ -2,10 +2,12 @@
  * A broker: from a configuration to listening sockets, shards and their threads, until it is told
  * to end.
  *
- *   tf_broker_new      sockets, shards and fronts; nothing runs, whatever fails says why in the log
+ *   tf_broker_new      sockets, the store, shards and fronts, and what the store has kept;
+ *                      nothing runs, whatever fails says why in the log
  *   tf_broker_run      starts the threads, obeys signals, ends in good order:
  *                        RUNNING --stop--> DRAINING (each worker tells its peers and writes what
- *                        it has, two seconds at most) --all drained--> the threads are joined
+ *                        it has, two seconds at most) --all drained--> the workers are joined
+ *                        --> all that they submitted is on the disk, and the store's thread joined
  *   tf_broker_free
  *
  * The calling thread of tf_broker_run serves no connection. It shares atomics with the workers and
@@ -43,13 +45,16 @@ struct tf_broker_options {
  * Makes a broker of a finished configuration, which it takes over whatever happens. `options` is
  * copied, what it points to outlives the broker. The log says what failed and what to do:
  * TF_EXISTS, TF_NOT_FOUND, TF_AGAIN, TF_IO: a listener, the user or the pid file (network or
- * system). TF_UNSUPPORTED: nobody serves a listener's protocol. TF_NO_MEMORY, TF_LIMIT: too little
- * of memory, or of open files.
+ * system). TF_UNSUPPORTED: nobody serves a listener's protocol. TF_CLOSED: the store cannot be
+ * used. TF_NO_MEMORY, TF_LIMIT: too little of memory, or of open files.
  */
 TF_MUST_USE enum tf_err tf_broker_new(struct tf_broker **ret_broker, struct tf_config *config,
                                       const struct tf_broker_options *options);
 
-/* Runs until it is told to stop. Once. TF_LIMIT: no room for the threads; nothing has run. */
+/*
+ * Runs until it is told to stop. Once. TF_LIMIT: no room for the threads; nothing has run. TF_IO:
+ * the store could not write all of it; the log has told when that began.
+ */
 TF_MUST_USE enum tf_err tf_broker_run(struct tf_broker *broker);
 
 /* As SIGTERM and SIGHUP, from any thread while the broker lives. */

@@ -78,6 +78,9 @@ void tf_coap_front_reply(struct coap_front *front, const struct coap_result *res
     if (result->version) {
         add(ret, TF_COAP_ETAG, tf_coap_front_etag(result->version, ret->etag));
     }
+    if (result->max_age) { /* RFC 7252 5.9.3.4 */
+        add(ret, TF_COAP_MAX_AGE_OPTION, tf_coap_uint_value(result->max_age, ret->max_age));
+    }
     if (!message) {
         return;
     }

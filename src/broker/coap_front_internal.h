@@ -24,6 +24,7 @@
 #define TF_BROKER_COAP_FRONT_INTERNAL_H
 
 #include "broker/config.h"
+#include "broker/durability.h"
 #include "broker/front.h"
 #include "broker/log.h"
 #include "broker/mapping.h"
@@ -33,6 +34,7 @@
 
 #define COAP_OUTPUT_SIZE (64u * 1024) /* of a channel's output buffer */
 #define COAP_VERSIONS_MAX 8u          /* ETags of If-Match that are looked at */
+#define COAP_RETRY_S 10u              /* when the store takes nothing new: try again after that */
 #define COAP_PATCH_ATTEMPTS 4u        /* of PATCH, while others keep writing */
 
 struct coap_front;
@@ -64,6 +66,7 @@ struct coap_condition {
 struct coap_result {
     uint8_t code;
     bool location;              /* 2.01 of a POST: tell where */
+    uint32_t max_age;           /* of 5.03: seconds after which to try again; 0: not told */
     uint64_t version;           /* ETag; 0: none */
     struct tf_message *message; /* the value, or what was written; NULL: none. Counted in a work */
 };

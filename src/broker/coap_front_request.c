@@ -178,12 +178,26 @@ void tf_coap_front_read(struct tf_read_owner *owner, uint64_t tag, const struct 
 
 /* ---- writing ---- */
 
-static struct coap_result write_result(uint8_t method, const struct tf_published *published)
+/* What could not be written now, but may be later. */
+static const struct coap_result unavailable = {.code = TF_COAP_UNAVAILABLE,
+                                               .max_age = COAP_RETRY_S};
+
+/* True: the store takes nothing new. */
+static bool store_refuses(const struct coap_front *front)
+{
+    const struct tf_store_client *store = front->shard->config.store;
+    return store && tf_store_state(store) >= TF_STORE_FULL;
+}
+
+static struct coap_result write_result(const struct coap_front *front, uint8_t method,
+                                       const struct tf_published *published)
 {
     struct coap_result result = {.version = published->version};
     if (published->failed) {
         result.code = TF_COAP_PRECONDITION_FAILED;
         result.version = 0;
+    } else if (published->refused && published->taken == 0 && store_refuses(front)) {
+        return unavailable;
     } else if (published->refused && published->taken == 0) {
         result.code = TF_COAP_TOO_LARGE; /* RFC 7252 5.9.2.9: no room for it */
         result.version = 0;
@@ -209,7 +223,7 @@ void tf_coap_front_written(struct tf_ticket_owner *owner, uint64_t tag,
         tf_coap_front_patch(work);
         return;
     }
-    work->result = write_result(work->method, published);
+    work->result = write_result(work->front, work->method, published);
     if (work->result.location) {
         work->result.message = tf_message_ref(work->incoming);
     }
@@ -238,7 +252,7 @@ void tf_coap_front_write(struct coap_work *work)
     if (err) {
         work->front->front.counters.publish_dropped++;
         work->state = COAP_WORK_ANSWER;
-        work->result = (struct coap_result){.code = TF_COAP_UNAVAILABLE};
+        work->result = unavailable;
         tf_coap_front_work_answer(work);
         return;
     }
@@ -246,9 +260,11 @@ void tf_coap_front_write(struct coap_work *work)
 }
 
 /* The envelope of what a request publishes; `type` is where a format's number may be written. */
-static struct tf_envelope envelope_of(const struct tf_coap_event *event, struct tf_bytes address,
+static struct tf_envelope envelope_of(const struct coap_channel *channel,
+                                      const struct tf_coap_event *event, struct tf_bytes address,
                                       char type[TF_MAPPING_TYPE_MAX], uint8_t encoded[2])
 {
+    const struct coap_front *front = channel->front;
     struct tf_bytes value;
     struct tf_envelope envelope = {.address = address,
                                    .expires = TF_TIME_NEVER,
@@ -257,6 +273,9 @@ static struct tf_envelope envelope_of(const struct tf_coap_event *event, struct 
                                    .durable = event->message.type == TF_COAP_CON,
                                    .retain = true,
                                    .clear = event->message.code == TF_COAP_DELETE};
+    if (front->shard->config.store) {
+        envelope.slack = tf_durability_slack(front->context.config, channel->listener, address);
+    }
     if (!envelope.clear &&
         tf_coap_option_find(event->message.options, TF_COAP_CONTENT_FORMAT, &value)) {
         uint16_t format = (uint16_t)tf_coap_uint(value);
@@ -351,7 +370,7 @@ static void change(struct coap_channel *channel, const struct tf_coap_event *eve
     uint8_t encoded[2];
     struct tf_published published = {0};
     struct coap_work *work = tf_coap_front_work_new(channel, event);
-    struct tf_envelope envelope = envelope_of(event, address, type, encoded);
+    struct tf_envelope envelope = envelope_of(channel, event, address, type, encoded);
     if (!work) {
         tf_coap_front_refuse(channel, event->handle, TF_COAP_UNAVAILABLE);
         return;
@@ -379,7 +398,7 @@ static void change(struct coap_channel *channel, const struct tf_coap_event *eve
         } else if (err != TF_AGAIN) {
             channel->front->front.counters.publish_dropped++;
             tf_coap_front_work_free(work);
-            tf_coap_front_refuse(channel, event->handle, TF_COAP_UNAVAILABLE);
+            (void)tf_coap_front_respond(channel, event->handle, &unavailable);
         }
         return;
     }

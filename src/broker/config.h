@@ -36,6 +36,7 @@
 #define TF_CONFIG_LISTENER_MAX 256       /* listeners */
 #define TF_CONFIG_QUEUE_MAX 10000        /* queues */
 #define TF_CONFIG_TOPIC_MAX 10000        /* topics; and filters that one queue is bound to */
+#define TF_CONFIG_ADDRESS_MAX 1000       /* address blocks */
 #define TF_CONFIG_ERROR_MAX 20           /* errors after which reading stops */
 #define TF_CONFIG_REMARK_MAX 256         /* warnings and notes that one report keeps */
 #define TF_CONFIG_KEY_MAX 256            /* keys that the table may have */
@@ -111,6 +112,14 @@ enum tf_config_log_dest {
     TF_CONFIG_LOG_TO_FILE = 4
 };
 
+/* How safe something is kept: what an acknowledgement of it means. As enum tf_store_level. */
+enum tf_config_durability {
+    TF_CONFIG_DURABILITY_MEMORY, /* it is in memory, and lost with the process */
+    TF_CONFIG_DURABILITY_OS,     /* it was written, and is lost with the machine */
+    TF_CONFIG_DURABILITY_DISK,   /* it is on the disk */
+    TF_CONFIG_DURABILITY_INHERIT /* as said elsewhere; not after tf_config_finish */
+};
+
 /* Who may connect, and under which name: of a listener, or of all (per_listener_settings). */
 struct tf_config_access {
     bool allow_anonymous;
@@ -130,6 +139,7 @@ struct tf_config_listener {
     uint32_t max_connections; /* TF_CONFIG_UNLIMITED: only the broker's own limit */
     uint8_t max_qos;
     uint16_t max_topic_alias; /* that a client may set; 0: none */
+    uint8_t durability;       /* enum tf_config_durability, of what comes by it */
     struct tf_config_access access;
 
     /* of protocol coap */
@@ -166,7 +176,14 @@ struct tf_config_queue {
     uint64_t max_bytes;
     uint32_t max_attempts; /* 0: any */
     uint8_t overflow;      /* enum tf_config_overflow */
-    bool durable;
+    uint8_t durability;    /* enum tf_config_durability */
+    bool durable;          /* said in another way: false is `memory` */
+};
+
+/* The addresses that a filter matches. */
+struct tf_config_address {
+    char *filter;
+    uint8_t durability; /* enum tf_config_durability, of what is published there: at most */
 };
 
 /*
@@ -180,6 +197,8 @@ struct tf_config {
     size_t queue_count;
     char **topics; /* filters of addresses that AMQP never takes for a queue's name */
     size_t topic_count;
+    struct tf_config_address *addresses;
+    size_t address_count;
     struct tf_config_access access; /* of all listeners, unless per_listener_settings */
     bool per_listener_settings;
 
@@ -187,7 +206,18 @@ struct tf_config {
     uint32_t shards; /* 0: one for each core */
     char *user;      /* whom to become when started as root */
     char *pid_file;
-    bool persistence; /* was asked for; the store of this version is memory */
+
+    /* the store */
+    char *data;                 /* its folder; NULL after tf_config_finish: all is in memory */
+    char *data_default;         /* not of a file: the folder if persistence names none */
+    bool memory;                /* not of a file: whatever it says, all is in memory */
+    bool persistence;           /* mosquitto's way to ask for a folder, */
+    char *persistence_location; /* and to name it */
+    uint8_t durability;         /* enum tf_config_durability, of what says nothing else */
+    uint64_t store_segment_size;
+    uint64_t store_soft_limit; /* bytes of all files; TF_CONFIG_UNLIMITED64: none */
+    uint64_t store_limit;
+    uint64_t store_snapshot_interval;
 
     /* connections */
     uint32_t global_max_connections;
@@ -313,8 +343,10 @@ enum tf_err tf_config_add_url(struct tf_config *config, const char *url,
  * Completes the listeners: without any, MQTT, CoAP and AMQP on 127.0.0.1 and [::1], ports 1883,
  * 5683 and 5672, anonymous allowed; and gives each its access settings. Anonymous, if nothing was
  * said, is allowed on listeners of the command line that are bound to a loopback address, and
- * refused on all others, as mosquitto does. Call it once, after all sources. TF_NO_MEMORY: `config`
- * can only be released.
+ * refused on all others, as mosquitto does. Decides where the store is, and how safe each queue is
+ * kept and each listener keeps what it gets. Call it once, after all sources. TF_NOT_FOUND: data is
+ * to be kept and nothing says where, which the report tells; TF_NO_MEMORY: `config` can only be
+ * released.
  */
 enum tf_err tf_config_finish(struct tf_config *config, struct tf_config_report *report) TF_MUST_USE;
 

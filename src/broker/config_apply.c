@@ -172,7 +172,7 @@ static enum tf_err apply_listener(struct tf_config_build *build, const struct tf
         return TF_OK;
     }
     build->current = build->config->listener_count;
-    build->queue = 0;
+    build->queue = build->address = 0;
     build->bridge = false;
     return err;
 }
@@ -297,11 +297,11 @@ static struct tf_bytes bytes_of(struct tf_config_text text)
     return tf_bytes_of(text.data, text.length);
 }
 
-/* Forgets which keys of a queue were said: another one begins. */
-static void forget_queue(struct tf_config_build *build)
+/* Forgets which keys of a queue or an address were said: another one begins. */
+static void forget_block(struct tf_config_build *build, enum tf_config_scope scope)
 {
     for (size_t i = 0; i < tf_config_key_count; i++)
-        if (tf_config_keys[i].scope == TF_CONFIG_SCOPE_QUEUE)
+        if (tf_config_keys[i].scope == scope)
             build->said[i / 8] &= (uint8_t) ~(1u << (i % 8));
 }
 
@@ -311,7 +311,8 @@ static enum tf_err apply_queue(struct tf_config_build *build, const struct tf_co
     char shown[SHOWN_MAX];
     enum tf_err err;
 
-    forget_queue(build);
+    forget_block(build, TF_CONFIG_SCOPE_QUEUE);
+    build->address = 0;
     build->bridge = false;
     if (!tf_address_valid(bytes_of(value)) || value.data[0] == '$')
         answer_bad_value(build, key, value,
@@ -349,20 +350,72 @@ static enum tf_err apply_filter(struct tf_config_build *build, const struct tf_c
     return err == TF_NO_MEMORY ? err : TF_OK;
 }
 
+/* A key that is a bridge's here. */
+static enum tf_err answer_bridge(struct tf_config_build *build, const struct tf_config_key *key)
+{
+    const char *bridge = "connection";
+
+    tf_config_report_add(build->report, TF_CONFIG_WARNING, build->place, "`%s`: %s", key->name,
+                         tf_config_key_find((struct tf_config_text){bridge, strlen(bridge)})->help);
+    return TF_OK;
+}
+
 /* `topic filter` is Trefoil's; mosquitto's stands in a bridge, or has more words. */
 static enum tf_err apply_topic(struct tf_config_build *build, const struct tf_config_key *key,
                                struct tf_config_text value)
 {
-    const char *bridge = "connection";
     struct tf_config_text rest, first = word_split(value, &rest);
 
-    if (build->bridge || rest.length > 0) {
-        key = tf_config_key_find((struct tf_config_text){bridge, strlen(bridge)});
-        tf_config_report_add(build->report, TF_CONFIG_WARNING, build->place, "`topic`: %s",
-                             key->help);
+    if (build->bridge || rest.length > 0)
+        return answer_bridge(build, key);
+    return apply_filter(build, key, first, &build->config->topics, &build->config->topic_count);
+}
+
+static enum tf_err apply_address(struct tf_config_build *build, const struct tf_config_key *key,
+                                 struct tf_config_text value)
+{
+    char shown[SHOWN_MAX];
+    enum tf_err err;
+
+    if (build->bridge)
+        return answer_bridge(build, key);
+    forget_block(build, TF_CONFIG_SCOPE_ADDRESS);
+    if (!tf_filter_valid(bytes_of(value)))
+        answer_bad_value(build, key, value,
+                         "must be an address or a filter of at most 128 levels, with + for a level "
+                         "and # for the last ones");
+    /* A block begins even if its head is wrong, so that its options blame nobody else. */
+    err = tf_config_address_add(build->config, value);
+    if (err == TF_EXISTS)
+        tf_config_report_add(build->report, TF_CONFIG_ERROR, value_place(build),
+                             "there is an address block `%s` already",
+                             tf_config_text_show(value, shown, sizeof(shown)));
+    else if (err == TF_LIMIT)
+        tf_config_report_add(build->report, TF_CONFIG_ERROR, build->place,
+                             "there are more than %d address blocks", TF_CONFIG_ADDRESS_MAX);
+    build->address = build->config->address_count;
+    build->queue = 0;
+    return err == TF_NO_MEMORY ? err : TF_OK;
+}
+
+/* `durability` after a `listener` line is that listener's: the same choice, another field. */
+static enum tf_err apply_durability(struct tf_config_build *build, const struct tf_config_key *key,
+                                    struct tf_config_text value)
+{
+    struct tf_config_key own = *key;
+    void *base = build->config;
+    char why[TF_CONFIG_WHY_MAX];
+
+    if (build->current > 0) {
+        own.offset = offsetof(struct tf_config_listener, durability);
+        base = listener_at_hand(build);
+    }
+    enum tf_err err = tf_config_value_parse(&own, value, base, why);
+    if (err == TF_PROTOCOL) {
+        answer_bad_value(build, key, value, why);
         return TF_OK;
     }
-    return apply_filter(build, key, first, &build->config->topics, &build->config->topic_count);
+    return err;
 }
 
 /* ---- one line ---- */
@@ -375,6 +428,8 @@ static void *base_at_hand(struct tf_config_build *build, const struct tf_config_
         return listener_at_hand(build);
     case TF_CONFIG_SCOPE_QUEUE:
         return &build->config->queues[build->queue - 1];
+    case TF_CONFIG_SCOPE_ADDRESS:
+        return &build->config->addresses[build->address - 1];
     case TF_CONFIG_SCOPE_ACCESS:
         build->access_said = true;
         if (build->config->per_listener_settings && build->current > 0)
@@ -394,12 +449,6 @@ static void apply_consequences(struct tf_config_build *build, const struct tf_co
     if (key->scope == TF_CONFIG_SCOPE_ACCESS &&
         key->offset == offsetof(struct tf_config_access, allow_anonymous))
         ((struct tf_config_access *)base)->allow_anonymous_given = true;
-    if (key->scope == TF_CONFIG_SCOPE_GLOBAL &&
-        key->offset == offsetof(struct tf_config, persistence) && build->config->persistence)
-        tf_config_report_add(build->report, TF_CONFIG_WARNING, build->place,
-                             "`%s true`: the store of this version is memory; what it holds is "
-                             "lost when the broker ends",
-                             key->name);
     if (key->scope == TF_CONFIG_SCOPE_QUEUE &&
         key->offset == offsetof(struct tf_config_queue, dead_letter)) {
         const char *address = ((struct tf_config_queue *)base)->dead_letter;
@@ -446,7 +495,7 @@ static bool takes_words(const struct tf_config_key *key)
     static const uint32_t kinds = 1u << TF_CONFIG_KIND_TEXT | 1u << TF_CONFIG_KIND_LISTENER |
                                   1u << TF_CONFIG_KIND_LOG_DEST | 1u << TF_CONFIG_KIND_INCLUDE_DIR |
                                   1u << TF_CONFIG_KIND_QUEUE | 1u << TF_CONFIG_KIND_QUEUE_BIND |
-                                  1u << TF_CONFIG_KIND_TOPIC;
+                                  1u << TF_CONFIG_KIND_TOPIC | 1u << TF_CONFIG_KIND_ADDRESS;
 
     return kinds >> key->kind & 1;
 }
@@ -459,6 +508,11 @@ static enum tf_err apply_done(struct tf_config_build *build, const struct tf_con
     if (key->scope == TF_CONFIG_SCOPE_QUEUE && build->queue == 0) {
         tf_config_report_add(build->report, TF_CONFIG_ERROR, build->place,
                              "`%s` stands after no `queue` line", key->name);
+        return TF_OK;
+    }
+    if (key->scope == TF_CONFIG_SCOPE_ADDRESS && build->address == 0) {
+        tf_config_report_add(build->report, TF_CONFIG_ERROR, build->place,
+                             "`%s` stands after no `address` line", key->name);
         return TF_OK;
     }
     if (!takes_words(key)) {
@@ -498,6 +552,10 @@ static enum tf_err apply_done(struct tf_config_build *build, const struct tf_con
     }
     case TF_CONFIG_KIND_TOPIC:
         return apply_topic(build, key, value);
+    case TF_CONFIG_KIND_ADDRESS:
+        return apply_address(build, key, value);
+    case TF_CONFIG_KIND_DURABILITY:
+        return apply_durability(build, key, value);
     default:
         return apply_field(build, key, value);
     }

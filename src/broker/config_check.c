@@ -46,6 +46,7 @@ void tf_config_check(const struct tf_config *config, struct tf_config_report *re
         else
             check_limit(config, key, report);
     }
+    tf_config_store_check(config, report);
     if (!config->retain_available)
         tf_config_report_add(report, TF_CONFIG_NOTE, nowhere,
                              "`retain_available false`: a client that sends a retained message is "

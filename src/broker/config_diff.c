@@ -91,6 +91,23 @@ static void show_listener(const struct tf_config_listener *listener, char *ret_t
              mqtt ? "" : tf_config_protocol_info(listener->protocol)->name);
 }
 
+/* What a listener keeps of what it gets: one key with the global one, so a field of its own. */
+static void diff_durability(struct changes *changes, const struct tf_config_listener *old,
+                            const struct tf_config_listener *now)
+{
+    static const char *const names[] = {"memory", "os", "disk"};
+    struct tf_config_change *change;
+
+    if (old->durability == now->durability)
+        return;
+    change = changes_add(changes, "durability", true);
+    if (change) {
+        snprintf(change->old_text, sizeof(change->old_text), "%s", names[old->durability]);
+        snprintf(change->new_text, sizeof(change->new_text), "%s (of listener %u)",
+                 names[now->durability], now->port);
+    }
+}
+
 static void diff_listeners(struct changes *changes, const struct tf_config *running,
                            const struct tf_config *fresh)
 {
@@ -108,6 +125,7 @@ static void diff_listeners(struct changes *changes, const struct tf_config *runn
             continue;
         }
         diff_scope(changes, TF_CONFIG_SCOPE_LISTENER, old, now);
+        diff_durability(changes, old, now);
         if (own)
             diff_scope(changes, TF_CONFIG_SCOPE_ACCESS, &old->access, &now->access);
     }
@@ -192,6 +210,15 @@ size_t tf_config_diff(const struct tf_config *running, const struct tf_config *f
         diff_scope(&changes, TF_CONFIG_SCOPE_ACCESS, &running->access, &fresh->access);
     diff_listeners(&changes, running, fresh);
     diff_queues(&changes, running, fresh);
+    if (!tf_config_addresses_equal(running, fresh)) {
+        change = changes_add(&changes, "address", true);
+        if (change) {
+            snprintf(change->old_text, sizeof(change->old_text), "%zu blocks",
+                     running->address_count);
+            snprintf(change->new_text, sizeof(change->new_text), "%zu blocks",
+                     fresh->address_count);
+        }
+    }
     return changes.count;
 }
 
@@ -221,6 +248,7 @@ static enum tf_err keep_listener(struct tf_config *to, const struct tf_config_li
     if (err)
         return err;
     if (now) {
+        copy.durability = now->durability;
         err = copy_scope(TF_CONFIG_SCOPE_LISTENER, true, now, &copy);
         if (!err)
             err = tf_config_access_copy(&copy.access, &now->access);

@@ -11,6 +11,7 @@ const char *tf_config_group_title(enum tf_config_group group)
 {
     static const char *const titles[TF_CONFIG_GROUP_COUNT] = {
         [TF_CONFIG_GROUP_PROCESS] = "The process",
+        [TF_CONFIG_GROUP_STORE] = "What is kept on disk",
         [TF_CONFIG_GROUP_LISTENER] = "Listeners",
         [TF_CONFIG_GROUP_ACCESS] = "Who may connect",
         [TF_CONFIG_GROUP_CONNECTION] = "Connections and packets",

@@ -31,6 +31,7 @@
 #define LINE_(what, how) .kind = TF_CONFIG_KIND_##what, .words = (how)
 
 #define PROCESS_ .group = TF_CONFIG_GROUP_PROCESS
+#define STORE_ .group = TF_CONFIG_GROUP_STORE
 #define LISTEN_ .group = TF_CONFIG_GROUP_LISTENER
 #define ADMIT_ .group = TF_CONFIG_GROUP_ACCESS, .flags = TF_CONFIG_RELOADABLE
 #define CONN_ .group = TF_CONFIG_GROUP_CONNECTION
@@ -76,7 +77,10 @@
     "access control is not available in this version, and going on would let every client at " \
     "every topic"
 #define NO_PLUGIN "plug-ins are not loaded: Trefoil has none of mosquitto's plug-in interface"
-#define NO_DATABASE "there is no mosquitto.db to save: the store of this version is memory"
+#define NO_DATABASE                                                                                \
+    "what is acknowledged is on the disk already, so there is nothing to save now and then or as " \
+    "a whole"
+#define NO_FILE "the store is a folder (persistence_location, or data), and names its files itself"
 #define NO_WEBSOCKETS "WebSockets are not available in this version"
 
 const struct tf_config_key tf_config_keys[] = {
@@ -108,19 +112,97 @@ const struct tf_config_key tf_config_keys[] = {
      .text = "none",
      .help = "Reads all *.conf of this folder here, sorted by letter, upper case before lower. "
              "Only the main file may say it. Each file begins outside any listener."},
+    /* ---- the store ---- */
+    {.name = "data",
+     GLOBAL_(data),
+     TEXT_("folder"),
+     STORE_,
+     .flags = TF_CONFIG_OWN,
+     .text = "none; without a configuration file $XDG_STATE_HOME/trefoil",
+     .help = "Keeps sessions, queues, messages and retained messages in this folder, so that what "
+             "was acknowledged is there after a restart, whatever ended the broker or the machine. "
+             "It is made if it is not there; one broker uses it at a time. `serve --data` and "
+             "`serve --memory` come before it."},
     {.name = "persistence",
      GLOBAL_(persistence),
      BOOL_(0),
-     PROCESS_,
-     .loss = "the store of this version is memory: sessions, queued and retained messages are "
-             "lost when the broker ends",
-     .help = "Asks for storage on disk. The store of this version is memory, whatever is said."},
+     STORE_,
+     .help = "mosquitto's way to ask for `data`, in the folder of persistence_location. Trefoil "
+             "acknowledges what is on the disk; it saves nothing now and then."},
     {.name = "retained_persistence",
      GLOBAL_(persistence),
      BOOL_(0),
-     PROCESS_,
+     STORE_,
      .flags = TF_CONFIG_ALIAS,
      .help = "Old name of persistence."},
+    {.name = "persistence_location",
+     GLOBAL_(persistence_location),
+     TEXT_("folder"),
+     STORE_,
+     .text = "$XDG_STATE_HOME/trefoil",
+     .help = "The folder of `persistence true`. `data` comes before it. A mosquitto.db that is in "
+             "it is not read, and left alone."},
+    {.name = "durability",
+     GLOBAL_(durability),
+     .kind = TF_CONFIG_KIND_DURABILITY,
+     STORE_,
+     .words = "memory os disk",
+     .initial = TF_CONFIG_DURABILITY_DISK,
+     .flags = TF_CONFIG_OWN | TF_CONFIG_RELOADABLE | TF_CONFIG_MANY,
+     .help = "What an acknowledgement means, where there is `data`: `disk`, it survives the "
+             "machine's power; `os`, it survives the broker, and the machine's power once the "
+             "system has written it; `memory`, neither. After a `listener` line: of what comes by "
+             "that listener, and of the sessions made there. Before any: of all listeners and "
+             "queues that say nothing else."},
+    {.name = "address",
+     LINE_(ADDRESS, "filter"),
+     STORE_,
+     .flags = TF_CONFIG_OWN | TF_CONFIG_RELOADABLE | TF_CONFIG_MANY,
+     .text = "none",
+     .help = "Begins a block for the addresses that a filter with + and # matches. (After a "
+             "`connection` line it is mosquitto's, of a bridge.)"},
+    {.name = "address_durability",
+     .scope = TF_CONFIG_SCOPE_ADDRESS,
+     .offset = offsetof(struct tf_config_address, durability),
+     .width = sizeof(((struct tf_config_address *)0)->durability),
+     .kind = TF_CONFIG_KIND_CHOICE,
+     STORE_,
+     .words = "memory os disk",
+     .initial = TF_CONFIG_DURABILITY_DISK,
+     .flags = TF_CONFIG_OWN | TF_CONFIG_RELOADABLE,
+     .help = "How safe messages for these addresses are kept at most, whatever queue or session "
+             "they wait in. Of a message, a queue and a listener the least counts."},
+    {.name = "store_segment_size",
+     GLOBAL_(store_segment_size),
+     NUMBER_(1048576, 2147483648, 67108864),
+     STORE_,
+     .flags = TF_CONFIG_OWN,
+     .unit = "bytes",
+     .help = "The size of the store's files, each of them reserved at once."},
+    {.name = "store_soft_limit",
+     GLOBAL_(store_soft_limit),
+     NUMBER_(1048576, TF_CONFIG_UNLIMITED64 - 1, TF_CONFIG_UNLIMITED64),
+     STORE_,
+     .flags = TF_CONFIG_OWN | TF_CONFIG_ZERO_NONE,
+     .unit = "bytes",
+     .help = "Bytes of all files of the store from which publishers are slowed down. 0: none."},
+    {.name = "store_limit",
+     GLOBAL_(store_limit),
+     NUMBER_(1048576, TF_CONFIG_UNLIMITED64 - 1, TF_CONFIG_UNLIMITED64),
+     STORE_,
+     .flags = TF_CONFIG_OWN | TF_CONFIG_ZERO_NONE,
+     .unit = "bytes",
+     .help = "Bytes of all files of the store at most: what would have to be kept beyond that is "
+             "refused, and its publisher told. Some times store_segment_size. 0: what the disk "
+             "holds."},
+    {.name = "store_snapshot_interval",
+     GLOBAL_(store_snapshot_interval),
+     NUMBER_(1048576, TF_CONFIG_UNLIMITED64 - 1, 67108864),
+     STORE_,
+     .flags = TF_CONFIG_OWN,
+     .unit = "bytes",
+     .help = "After how many bytes the index is written anew, so that a start after a crash reads "
+             "no more than that."},
 
     /* ---- listeners ---- */
     {.name = "listener",
@@ -519,9 +601,11 @@ const struct tf_config_key tf_config_keys[] = {
     {BLOCK_("queue_max_attempts", "A message that was rejected, or was with a consumer that failed "
                                   "or was lost, so many times is dead. 0: it is tried for ever."),
      NAMED_(max_attempts), COUNT_(0, 4294967294, 0, "times")},
-    {BLOCK_("queue_durable", "Asks for the queue to be kept over a restart. The store of this "
-                             "version is memory, whatever is said."),
-     NAMED_(durable), BOOL_(1)},
+    {BLOCK_("queue_durability", "How safe the queue and its messages are kept, where there is "
+                                "`data`; inherit: as the global `durability` says."),
+     NAMED_(durability), .kind = TF_CONFIG_KIND_CHOICE, .words = "memory os disk inherit",
+     .initial = TF_CONFIG_DURABILITY_INHERIT},
+    {BLOCK_("queue_durable", "false: as `queue_durability memory`."), NAMED_(durable), BOOL_(1)},
     {BLOCK_("topic",
             "Addresses, by a filter with + and #, that are topics for AMQP: a sender or a "
             "receiver that names one declares no queue. Several lines are several filters. "
@@ -603,14 +687,12 @@ const struct tf_config_key tf_config_keys[] = {
           "MQTT repeats messages only after a reconnect; mosquitto ignores it as well")},
     {NOT_("autosave_interval", MEANINGLESS, MEANINGLESS, NO_DATABASE)},
     {NOT_("autosave_on_changes", MEANINGLESS, MEANINGLESS, NO_DATABASE)},
-    {NOT_("persistence_file", MEANINGLESS, MEANINGLESS, NO_DATABASE)},
-    {NOT_("persistence_location", MEANINGLESS, MEANINGLESS, NO_DATABASE)},
+    {NOT_("persistence_file", MEANINGLESS, MEANINGLESS, NO_FILE)},
     {NOT_("websockets_log_level", MEANINGLESS, MEANINGLESS, NO_WEBSOCKETS)},
     {NOT_("websockets_headers_size", MEANINGLESS, MEANINGLESS, NO_WEBSOCKETS)},
 
     /* ---- not done, and going on without ---- */
     {BRIDGE_("connection")},
-    {BRIDGE_("address")},
     {BRIDGE_("addresses")},
     {BRIDGE_("bridge_alpn")},
     {BRIDGE_("bridge_attempt_unsubscribe")},

@@ -27,7 +27,9 @@ enum tf_config_kind {
     TF_CONFIG_KIND_QUEUE,
     TF_CONFIG_KIND_QUEUE_BIND,
     TF_CONFIG_KIND_TOPIC,
-    TF_CONFIG_KIND_ANY /* keys that are not done: the value is not looked at */
+    TF_CONFIG_KIND_ADDRESS,
+    TF_CONFIG_KIND_DURABILITY, /* a choice: of all, or of the last `listener` */
+    TF_CONFIG_KIND_ANY         /* keys that are not done: the value is not looked at */
 };
 
 /* What a key belongs to, hence in which struct its field lies. */
@@ -35,6 +37,7 @@ enum tf_config_scope {
     TF_CONFIG_SCOPE_GLOBAL,   /* struct tf_config */
     TF_CONFIG_SCOPE_LISTENER, /* struct tf_config_listener: of the last `listener` line */
     TF_CONFIG_SCOPE_QUEUE,    /* struct tf_config_queue: of the last `queue` line */
+    TF_CONFIG_SCOPE_ADDRESS,  /* struct tf_config_address: of the last `address` line */
     TF_CONFIG_SCOPE_ACCESS /* struct tf_config_access: global, or as per_listener_settings says */
 };
 
@@ -49,6 +52,7 @@ enum tf_config_answer {
 /* The part of the manual that a key stands in. */
 enum tf_config_group {
     TF_CONFIG_GROUP_PROCESS,
+    TF_CONFIG_GROUP_STORE,
     TF_CONFIG_GROUP_LISTENER,
     TF_CONFIG_GROUP_ACCESS,
     TF_CONFIG_GROUP_CONNECTION,
@@ -226,6 +230,31 @@ void tf_config_queues_finish(struct tf_config *config);
 /* True if both lists hold the same texts in the same order. */
 bool tf_config_texts_equal(char *const *a, size_t a_count, char *const *b, size_t b_count);
 
+/* ---- the store (config_store.c) ---- */
+
+/* Frees what the address blocks of a configuration hold. */
+void tf_config_addresses_release(struct tf_config *config);
+
+/* Copies them into `to`, which has none. TF_NO_MEMORY: `to` is to be released. */
+enum tf_err tf_config_addresses_clone(struct tf_config *to,
+                                      const struct tf_config *from) TF_MUST_USE;
+
+/* Adds a block with all defaults. TF_EXISTS: there is one of that filter; TF_LIMIT: there are
+ * TF_CONFIG_ADDRESS_MAX; TF_NO_MEMORY. */
+enum tf_err tf_config_address_add(struct tf_config *config,
+                                  struct tf_config_text filter) TF_MUST_USE;
+
+/* True if both have the same blocks in the same order. */
+bool tf_config_addresses_equal(const struct tf_config *a, const struct tf_config *b);
+
+/* Decides where the store is, and the durability of whatever inherits it. TF_NOT_FOUND: there is no
+ * place, which the report says; TF_NO_MEMORY. */
+enum tf_err tf_config_store_finish(struct tf_config *config,
+                                   struct tf_config_report *report) TF_MUST_USE;
+
+/* For --check: what a restart loses. */
+void tf_config_store_check(const struct tf_config *config, struct tf_config_report *report);
+
 /* ---- protocols and hosts (config_listen.c) ---- */
 
 /* The protocol of this name; TF_CONFIG_PROTOCOL_COUNT: none is. */
@@ -270,6 +299,7 @@ struct tf_config_build {
     bool plain_port;                 /* `port` was */
     size_t current;                  /* 0: options go to `plain`; else to listener `current` - 1 */
     size_t queue;                    /* 0: in no queue's block; else in that of queue `queue` - 1 */
+    size_t address;                  /* likewise of address blocks */
     bool bridge;                     /* after a `connection` line: mosquitto's, of a bridge */
     struct tf_config_place place;    /* of the line at hand; its column is the key's */
     unsigned value_column;

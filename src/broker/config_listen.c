@@ -230,6 +230,8 @@ enum tf_err tf_config_finish(struct tf_config *config, struct tf_config_report *
     tf_config_queues_finish(config);
     err = config->listener_count ? TF_OK : add_defaults(config);
     if (!err)
+        err = tf_config_store_finish(config, report);
+    if (!err)
         err = access_complete(&config->access);
     for (size_t i = 0; !err && i < config->listener_count; i++) {
         struct tf_config_listener *listener = &config->listeners[i];
@@ -242,5 +244,5 @@ enum tf_err tf_config_finish(struct tf_config *config, struct tf_config_report *
                 "so `allow_anonymous true` is the only way",
                 listener->port, listener->host ? " " : "", listener->host ? listener->host : "");
     }
-    return err ? TF_NO_MEMORY : TF_OK;
+    return !err || err == TF_NOT_FOUND ? err : TF_NO_MEMORY;
 }

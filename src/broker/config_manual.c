@@ -32,7 +32,7 @@ static void say_how(const struct tf_config_key *key, char *ret_text)
         snprintf(ret_text, PART_MAX, "%s", key->unit ? key->unit : "number");
     else if (key->words)
         snprintf(ret_text, PART_MAX, "%s", key->words);
-    if (key->kind == TF_CONFIG_KIND_CHOICE)
+    if (key->kind == TF_CONFIG_KIND_CHOICE || key->kind == TF_CONFIG_KIND_DURABILITY)
         for (char *space = strchr(ret_text, ' '); space; space = strchr(space + 1, ' '))
             *space = '|';
 }
@@ -42,6 +42,7 @@ static void say_default(const struct tf_config_key *key, char *ret_text)
     struct tf_config config;
     struct tf_config_listener listener;
     struct tf_config_queue queue = {0};
+    struct tf_config_address address = {0};
     const void *base = &config;
 
     if (key->text || key->width == 0) {
@@ -51,10 +52,13 @@ static void say_default(const struct tf_config_key *key, char *ret_text)
     tf_config_init_default(&config);
     tf_config_listener_init(&listener);
     tf_config_value_defaults(TF_CONFIG_SCOPE_QUEUE, &queue);
+    tf_config_value_defaults(TF_CONFIG_SCOPE_ADDRESS, &address);
     if (key->scope == TF_CONFIG_SCOPE_LISTENER)
         base = &listener;
     else if (key->scope == TF_CONFIG_SCOPE_QUEUE)
         base = &queue;
+    else if (key->scope == TF_CONFIG_SCOPE_ADDRESS)
+        base = &address;
     else if (key->scope == TF_CONFIG_SCOPE_ACCESS)
         base = &config.access;
     tf_config_value_print(key, base, ret_text, PART_MAX);

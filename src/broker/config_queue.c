@@ -158,6 +158,10 @@ void tf_config_queues_finish(struct tf_config *config)
             queue->max_messages = config->queue_default_max_messages;
         if (queue->max_bytes == 0)
             queue->max_bytes = config->queue_default_max_bytes;
+        if (queue->durability == TF_CONFIG_DURABILITY_INHERIT)
+            queue->durability = config->durability;
+        if (!queue->durable)
+            queue->durability = TF_CONFIG_DURABILITY_MEMORY;
     }
 }
 

@@ -17,6 +17,9 @@
 /* The fields that are texts, so that copying and freeing can't forget one. */
 static const size_t config_texts[] = {
     offsetof(struct tf_config, access.auto_id_prefix),
+    offsetof(struct tf_config, data),
+    offsetof(struct tf_config, data_default),
+    offsetof(struct tf_config, persistence_location),
     offsetof(struct tf_config, user),
     offsetof(struct tf_config, pid_file),
     offsetof(struct tf_config, clientid_prefixes),
@@ -273,6 +276,7 @@ enum tf_err tf_config_value_parse(const struct tf_config_key *key, struct tf_con
     case TF_CONFIG_KIND_DURATION:
         return parse_duration(key, value, base, ret_why);
     case TF_CONFIG_KIND_CHOICE:
+    case TF_CONFIG_KIND_DURABILITY:
         return parse_choice(key, value, base, ret_why);
     default:
         tf_assert(key->kind == TF_CONFIG_KIND_TEXT);
@@ -341,6 +345,7 @@ void tf_config_value_print(const struct tf_config_key *key, const void *base, ch
         snprintf(ret_text, size, "%s", number ? "true" : "false");
         break;
     case TF_CONFIG_KIND_CHOICE:
+    case TF_CONFIG_KIND_DURABILITY:
         print_choice(key, number, ret_text, size);
         break;
     case TF_CONFIG_KIND_PROTOCOL:
@@ -443,7 +448,8 @@ enum tf_err tf_config_access_copy(struct tf_config_access *to, const struct tf_c
 
 void tf_config_listener_init(struct tf_config_listener *listener)
 {
-    *listener = (struct tf_config_listener){.port = 1883};
+    *listener =
+        (struct tf_config_listener){.port = 1883, .durability = TF_CONFIG_DURABILITY_INHERIT};
     tf_config_value_defaults(TF_CONFIG_SCOPE_LISTENER, listener);
     tf_config_value_defaults(TF_CONFIG_SCOPE_ACCESS, &listener->access);
 }
@@ -491,11 +497,15 @@ enum tf_err tf_config_clone(struct tf_config *ret, const struct tf_config *confi
     copy.listener_count = 0;
     copy.queues = NULL;
     copy.queue_count = 0;
+    copy.addresses = NULL;
+    copy.address_count = 0;
     copy.topics = NULL;
     copy.topic_count = 0;
     err = texts_own(&copy, config_texts, TF_COUNT(config_texts));
     if (!err)
         err = tf_config_queues_clone(&copy, config);
+    if (!err)
+        err = tf_config_addresses_clone(&copy, config);
     for (size_t i = 0; !err && i < config->listener_count; i++) {
         struct tf_config_listener listener;
 
@@ -527,6 +537,7 @@ void tf_config_release(struct tf_config *config)
         tf_config_listener_release(&config->listeners[i]);
     free(config->listeners);
     tf_config_queues_release(config);
+    tf_config_addresses_release(config);
     texts_free(config, config_texts, TF_COUNT(config_texts));
     *config = (struct tf_config){0};
 }

@@ -22,6 +22,7 @@
 #include "broker/channel.h"
 #include "broker/stream.h"
 #include "route/shard.h"
+#include "route/stored.h"
 
 struct tf_config;
 struct tf_log;
@@ -78,6 +79,21 @@ struct tf_front_ops {
     /* For tf_shard_config.virtual_next; may be NULL. */
     struct tf_message *(*virtual_next)(struct tf_front *front, struct tf_bytes filter,
                                        struct tf_bytes last);
+    /*
+     * What the store has kept of this front, before any transport; all three may be NULL.
+     * `restore`: a session (a kind of the front's) whose home this shard is, and its queue, to
+     * which bindings, other parts and entries follow. TF_PROTOCOL: it makes no sense and is left
+     * out. TF_NOT_FOUND: it has expired; the front has recorded that. TF_NO_MEMORY, TF_LIMIT.
+     */
+    enum tf_err (*restore)(struct tf_front *front, const struct tf_stored_object *object,
+                           struct tf_queue **ret_queue);
+    /* An object that names a queue of `restore` by its id; the key is what stands behind the id. */
+    enum tf_err (*restore_part)(struct tf_front *front, struct tf_queue *queue,
+                                const struct tf_stored_object *object);
+    /* A delivery of such a queue that was under way: acquired, with its tag. In order. */
+    enum tf_err (*restore_entry)(struct tf_front *front, struct tf_entry *entry);
+    /* All of it has come: what has been waiting runs (wills, expiries). */
+    void (*restored)(struct tf_front *front);
     /* Frees the front with its sessions. Precondition: no streams. */
     void (*release)(struct tf_front *front);
 };

@@ -108,6 +108,9 @@ static void on_turn(struct tf_front *base)
     while ((node = tf_list_pop_front(&front->service))) {
         tf_mqtt_front_conn_service(tf_container_of(node, struct mqtt_conn, service));
     }
+    if (front->stale) {
+        tf_mqtt_front_store_stale(front);
+    }
 }
 
 static void on_reload(struct tf_front *base, const struct tf_config *config)
@@ -136,16 +139,14 @@ static void on_release(struct tf_front *base)
     struct tf_tree_node *node;
     tf_assert(tf_list_empty(&front->conns));
     while ((node = tf_tree_first(&front->sessions))) {
-        struct mqtt_session *session = tf_container_of(node, struct mqtt_session, by_id);
-        if (session->will) { /* the broker ends, the session does not: nobody is left to tell */
-            tf_message_unref(session->will);
-            session->will = NULL;
-        }
-        tf_mqtt_front_session_free(session);
+        tf_mqtt_front_session_free(tf_container_of(node, struct mqtt_session, by_id));
     }
     tf_front_buffers_release(&front->buffers, front->shard->config.alloc);
     if (front->scratch) {
         tf_mqtt_front_free(front, front->scratch, front->scratch_size);
+    }
+    if (front->key) {
+        tf_mqtt_front_free(front, front->key, MQTT_KEY_MAX);
     }
     tf_mqtt_front_servers_unref(front, front->servers);
     tf_mqtt_front_free(front, front, sizeof(*front));
@@ -158,6 +159,10 @@ static const struct tf_front_ops ops = {.open = on_open,
                                         .reload = on_reload,
                                         .drain = on_drain,
                                         .virtual_next = tf_mqtt_front_virtual_next,
+                                        .restore = tf_mqtt_front_restore,
+                                        .restore_part = tf_mqtt_front_restore_part,
+                                        .restore_entry = tf_mqtt_front_restore_entry,
+                                        .restored = tf_mqtt_front_restored,
                                         .release = on_release};
 
 static enum tf_err create(const struct tf_front_context *context, struct tf_front **ret_front)
@@ -178,7 +183,11 @@ static enum tf_err create(const struct tf_front_context *context, struct tf_fron
     uint64_t seed;
     context->random(context->random_ctx, &seed, sizeof(seed));
     tf_tree_init(&front->sessions, seed);
-    if (configure(front, context->config)) {
+    front->key = mqtt_store(front) ? tf_mqtt_front_alloc(front, MQTT_KEY_MAX) : NULL;
+    if ((mqtt_store(front) && !front->key) || configure(front, context->config)) {
+        if (front->key) {
+            tf_mqtt_front_free(front, front->key, MQTT_KEY_MAX);
+        }
         alloc->free(alloc->ctx, front, sizeof(*front));
         return TF_NO_MEMORY;
     }

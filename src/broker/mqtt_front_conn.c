@@ -119,8 +119,8 @@ static void on_needs(struct mqtt_conn *conn, const struct tf_mqtt_server_event *
 }
 
 /*
- * QoS 2's middle steps: with nothing to store they are answered at once. TF_AGAIN: a PUBREC that
- * came before its PUBLISH was sent again; the resumption tells of it when it gets there.
+ * QoS 2's middle steps are answered at once. TF_AGAIN: a PUBREC that came before its PUBLISH was
+ * sent again; the resumption tells of it when it gets there.
  */
 static void answer(struct mqtt_conn *conn, enum tf_err err)
 {
@@ -139,6 +139,29 @@ static void on_settled(struct mqtt_conn *conn, struct tf_entry *entry)
     /* it may have been what kept retained messages from being read on: to the pump, see drained */
     conn->blocked |= conn->session && !tf_list_empty(&conn->session->binds.binds);
     tf_mqtt_front_conn_touch(conn);
+}
+
+/* PUBREC has come for a delivery: PUBREL is sent when that is recorded. */
+static void on_received(struct mqtt_conn *conn, struct tf_entry *entry, uint16_t packet_id)
+{
+    if (conn->resending == entry) {
+        conn->resending = NULL; /* the client has it: sent again it would be another one */
+    }
+    if (conn->session && conn->session->queue.kept) {
+        tf_mqtt_front_store_release(entry, packet_id);
+        mqtt_owe_recorded(conn);
+    }
+    answer(conn, tf_mqtt_server_release(conn->server, packet_id));
+}
+
+/* PUBREL has come: the packet id may be used anew when it is recorded that it is free. */
+static void on_released(struct mqtt_conn *conn, uint16_t packet_id)
+{
+    if (conn->session && conn->session->queue.kept) {
+        tf_mqtt_front_store_released(conn->session, packet_id);
+        mqtt_owe_recorded(conn);
+    }
+    answer(conn, tf_mqtt_server_complete(conn->server, packet_id));
 }
 
 static void on_returned(struct mqtt_conn *conn, struct tf_message *message)
@@ -169,13 +192,10 @@ static bool on_event(struct mqtt_conn *conn, const struct tf_mqtt_server_event *
         on_settled(conn, (struct tf_entry *)(uintptr_t)event->handle);
         break;
     case TF_MQTT_SERVER_RECEIVED:
-        if (conn->resending == (struct tf_entry *)(uintptr_t)event->handle) {
-            conn->resending = NULL; /* the client has it: sent again it would be another one */
-        }
-        answer(conn, tf_mqtt_server_release(conn->server, event->packet_id));
+        on_received(conn, (struct tf_entry *)(uintptr_t)event->handle, event->packet_id);
         break;
     case TF_MQTT_SERVER_RELEASED:
-        answer(conn, tf_mqtt_server_complete(conn->server, event->packet_id));
+        on_released(conn, event->packet_id);
         break;
     case TF_MQTT_SERVER_RESEND:
         conn->resending = (struct tf_entry *)(uintptr_t)event->handle;
@@ -311,9 +331,30 @@ static bool wants_room(const struct mqtt_conn *conn)
     return conn->blocked || conn->stalled || conn->resending || !tf_list_empty(&conn->subscribes);
 }
 
+/*
+ * Says what the output waits for. A delivery is recorded after it was given to the machine, but
+ * before output is asked for: so it has its number now. An answer may find room, or its turn, long
+ * after it was given: what it waits for is said again with each output until that is done.
+ */
+static void need(struct mqtt_conn *conn)
+{
+    const struct tf_store_client *store = mqtt_store(conn->front);
+    if (conn->recorded) {
+        conn->recorded = false;
+        mqtt_owe_recorded(conn);
+    }
+    if (conn->owed && tf_store_done(store, conn->owed)) {
+        conn->owed = 0;
+    }
+    tf_stream_need(&conn->stream, conn->owed);
+}
+
 static size_t on_output(struct tf_stream *stream, struct tf_bytes *ret_spans, size_t count)
 {
     struct mqtt_conn *conn = mqtt_conn_of(stream);
+    if (conn->owed || conn->recorded) {
+        need(conn);
+    }
     size_t spans = tf_mqtt_server_output(conn->server, ret_spans, count);
     if (spans == 0) {
         reclaim_buffer(conn); /* nothing is in it: who needs one lends it anew */

@@ -4,6 +4,7 @@
 #include "base/assert.h"
 #include "base/mem.h"
 #include "broker/address.h"
+#include "broker/durability.h"
 #include "broker/mapping.h"
 #include "broker/mqtt_front_internal.h"
 
@@ -90,6 +91,24 @@ static void acknowledge(struct mqtt_conn *conn, uint16_t packet_id, uint8_t reas
     }
 }
 
+/* True for what is to be published once only even if the broker ends: its packet id is recorded. */
+static bool exactly_once(const struct mqtt_session *session, uint8_t qos)
+{
+    return qos == 2 && session->queue.kept;
+}
+
+/* It is known what became of a publication. */
+static void tell(struct mqtt_conn *conn, uint16_t packet_id, uint8_t qos,
+                 const struct tf_published *result)
+{
+    if (exactly_once(conn->session, qos)) {
+        mqtt_owe_recorded(conn);
+    } else {
+        mqtt_owe(conn, result->stored);
+    }
+    acknowledge(conn, packet_id, reason_of(result));
+}
+
 /* Hands a publication to the shard and acknowledges it, now or when its ticket ends. */
 static void publish(struct mqtt_conn *conn, struct tf_publication *publication, uint8_t qos,
                     uint16_t packet_id)
@@ -97,14 +116,26 @@ static void publish(struct mqtt_conn *conn, struct tf_publication *publication, 
     struct mqtt_front *front = conn->front;
     struct mqtt_session *session = conn->session;
     struct tf_published result;
-    enum tf_err err = tf_shard_publish(front->shard, publication, qos ? &session->tickets : NULL,
-                                       qos ? make_tag(session, qos, packet_id) : 0, &result);
-    if (err == TF_NO_MEMORY) {
+    bool once = exactly_once(session, qos);
+    enum tf_err err = once ? tf_mqtt_front_store_received(session, packet_id, publication) : TF_OK;
+    if (err) {
+        once = false; /* nothing was recorded */
+    } else {
+        err = tf_shard_publish(front->shard, publication, qos ? &session->tickets : NULL,
+                               qos ? make_tag(session, qos, packet_id) : 0, &result);
+    }
+    if (err == TF_AGAIN) {
+        return;
+    }
+    if (err) {
         front->front.counters.publish_dropped++;
         result = (struct tf_published){.refused = true};
     }
-    if (qos && err != TF_AGAIN) {
-        acknowledge(conn, packet_id, reason_of(&result));
+    if (once && result.refused) {
+        tf_mqtt_front_store_released(session, packet_id);
+    }
+    if (qos) {
+        tell(conn, packet_id, qos, &result);
     }
 }
 
@@ -115,9 +146,12 @@ void tf_mqtt_front_publish_done(struct tf_ticket_owner *owner, uint64_t tag,
     uint16_t packet_id = (uint16_t)tag;
     uint8_t qos = (uint8_t)(tag >> 16);
     bool same = session->conn && (uint32_t)(tag >> 32) == session->generation;
+    if (exactly_once(session, qos) && result->refused) {
+        tf_mqtt_front_store_released(session, packet_id);
+    }
     if (session->conn && (same || qos == 2)) {
         tf_mqtt_front_conn_lend(session->conn, TF_FRONT_BUFFER_SIZE);
-        acknowledge(session->conn, packet_id, reason_of(result));
+        tell(session->conn, packet_id, qos, result);
         tf_stream_touch(&session->conn->stream);
         tf_mqtt_front_conn_touch(session->conn);
     } else if (qos == 2) {
@@ -156,6 +190,10 @@ void tf_mqtt_front_on_publish(struct mqtt_conn *conn, const struct tf_mqtt_serve
                                          .body_count = packet->payload.length != 0};
     counters->publish_received++;
     counters->publish_bytes_received += length;
+    if (mqtt_store(front)) {
+        publication.envelope.slack =
+            tf_durability_slack(front->context.config, conn->listener, packet->topic);
+    }
     uint8_t reason = refusal(conn, packet, length);
     if (!reason && packet->properties.length) {
         if (!tf_mqtt_front_envelope_read(front, packet->properties, &publication.envelope,
@@ -328,6 +366,12 @@ enum tf_err tf_mqtt_front_deliver(struct tf_consumer *consumer, const struct tf_
     }
     if (err == TF_OK) {
         conn->front->front.counters.publish_sent++;
+        if (session->queue.kept && delivery->entry && delivery->entry != conn->resending) {
+            tf_mqtt_front_store_sent(session, delivery->entry);
+            conn->recorded |= delivery->entry->stored || delivery->entry->fresh;
+        }
+        /* its publisher may send it again if the broker ends before it is on disk */
+        conn->recorded |= envelope->qos == 2 && mqtt_store(conn->front) != NULL;
         tf_stream_touch(&conn->stream);
         return TF_OK;
     }

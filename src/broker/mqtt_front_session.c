@@ -11,6 +11,7 @@
 #include "base/assert.h"
 #include "base/mem.h"
 #include "broker/address.h"
+#include "broker/durability.h"
 #include "broker/mqtt_front_internal.h"
 
 #define RANDOM_ID_BYTES 11u /* 22 characters: every server takes ids up to 23 (3.1.3.1) */
@@ -32,7 +33,7 @@ static void on_drained(struct tf_consumer *consumer)
 static const struct tf_consumer_ops consumer_ops = {.deliver = tf_mqtt_front_deliver,
                                                     .drained = on_drained};
 
-static struct mqtt_session *new_session(struct mqtt_front *front, struct tf_bytes id)
+struct mqtt_session *tf_mqtt_front_session_new(struct mqtt_front *front, struct tf_bytes id)
 {
     struct mqtt_session *session = tf_mqtt_front_alloc(front, sizeof(*session) + id.length);
     if (!session) {
@@ -59,22 +60,42 @@ static struct mqtt_session *new_session(struct mqtt_front *front, struct tf_byte
     return session;
 }
 
+/* Nothing is to be said of the session's end. */
+static void drop_will(struct mqtt_session *session)
+{
+    if (session->will) {
+        tf_message_unref(session->will);
+        session->will = NULL;
+        session->changed = true;
+    }
+}
+
 static void publish_will(struct mqtt_session *session)
 {
+    struct mqtt_front *front = session->front;
     struct tf_message *will = session->will;
     if (!will) {
         return;
     }
     session->will = NULL;
+    session->changed = true;
+    /* the store may have the message as it is: what is new is said in another one */
+    struct tf_publication publication = {.envelope = will->publication.envelope,
+                                         .body = will->publication.body,
+                                         .body_count = will->publication.body_count};
     struct tf_published result;
-    struct tf_envelope *envelope = &will->publication.envelope;
     if (session->will_expiry_s != UINT32_MAX) {
-        envelope->expires =
-            tf_time_add(mqtt_now(session->front), session->will_expiry_s * TF_SECOND);
+        publication.envelope.expires =
+            tf_time_add(mqtt_now(front), session->will_expiry_s * TF_SECOND);
     }
-    if (tf_shard_publish(session->front->shard, &will->publication, NULL, 0, &result)) {
-        session->front->front.counters.publish_dropped++;
+    publication.envelope.publisher = session->queue.publisher;
+    if (session->queue.kept && publication.envelope.qos && front->shard->count > 1) {
+        publication.transaction = tf_store_transaction(mqtt_store(front));
     }
+    if (tf_shard_publish(front->shard, &publication, NULL, 0, &result)) {
+        front->front.counters.publish_dropped++;
+    }
+    tf_publication_release(&publication);
     tf_message_unref(will);
 }
 
@@ -82,7 +103,7 @@ void tf_mqtt_front_session_free(struct mqtt_session *session)
 {
     struct mqtt_front *front = session->front;
     tf_assert(!session->conn);
-    publish_will(session); /* 3.1.2.5: or the session ends */
+    drop_will(session);
     tf_timers_cancel(&front->shard->timers, &session->timer.timer);
     tf_ticket_owner_release(&session->tickets);
     tf_bind_owner_release(front->shard, &session->binds);
@@ -94,6 +115,14 @@ void tf_mqtt_front_session_free(struct mqtt_session *session)
     tf_tree_remove(&front->sessions, &session->by_id);
     front->front.counters.sessions--;
     tf_mqtt_front_free(front, session, sizeof(*session) + session->id_length);
+}
+
+void tf_mqtt_front_session_end(struct mqtt_session *session)
+{
+    tf_assert(!session->conn);
+    publish_will(session); /* 3.1.2.5: or the session ends */
+    tf_mqtt_front_store_forget(session);
+    tf_mqtt_front_session_free(session);
 }
 
 /* Parts session and connection. */
@@ -114,32 +143,34 @@ static void part(struct mqtt_session *session)
     }
 }
 
-static void arm(struct mqtt_session *session)
+void tf_mqtt_front_session_wait(struct mqtt_session *session)
 {
-    tf_time next =
-        session->will ? TF_MIN(session->will_at, session->expires_at) : session->expires_at;
-    tf_timers_arm(&session->front->shard->timers, &session->timer.timer, next);
+    tf_time left = mqtt_expires_in(session);
+    if (session->will) {
+        left = TF_MIN(left, mqtt_left(session, session->will_delay_s));
+    }
+    tf_timers_arm(&session->front->shard->timers, &session->timer.timer,
+                  tf_time_add(mqtt_now(session->front), left));
 }
 
 /* The session has no connection: its will and its expiry begin to run, or it ends. */
 static void leave(struct mqtt_session *session)
 {
-    tf_time now = mqtt_now(session->front);
     if (session->expiry_s == 0) {
-        tf_mqtt_front_session_free(session);
+        tf_mqtt_front_session_end(session);
         return;
     }
-    session->expires_at = session->expiry_s == UINT32_MAX
-                              ? TF_TIME_NEVER
-                              : tf_time_add(now, session->expiry_s * TF_SECOND);
-    session->will_at = tf_time_add(now, session->will_delay_s * TF_SECOND);
+    session->left_at = mqtt_now(session->front);
+    session->away = true;
+    session->changed = true;
     if (session->will_delay_s == 0) {
         publish_will(session);
     }
     /* the tables go when nothing is in flight, so that a session that is away costs little */
     tf_front_part_free(mqtt_alloc(session->front), tf_mqtt_session_take_sent(&session->state));
     tf_front_part_free(mqtt_alloc(session->front), tf_mqtt_session_take_received(&session->state));
-    arm(session);
+    tf_mqtt_front_store_session(session);
+    tf_mqtt_front_session_wait(session);
 }
 
 void tf_mqtt_front_session_detach(struct mqtt_conn *conn)
@@ -153,22 +184,22 @@ void tf_mqtt_front_session_detach(struct mqtt_conn *conn)
 
 void tf_mqtt_front_session_expire(struct mqtt_session *session)
 {
-    tf_time now = mqtt_now(session->front);
     if (session->conn) {
         return;
     }
-    if (session->expires_at <= now) {
+    if (mqtt_expires_in(session) == 0) {
         session->front->front.counters.sessions_expired++;
-        tf_mqtt_front_session_free(session);
+        tf_mqtt_front_session_end(session);
         return;
     }
-    if (session->will && session->will_at <= now) {
+    if (session->will && mqtt_left(session, session->will_delay_s) == 0) {
         publish_will(session);
+        tf_mqtt_front_store_session(session);
     }
-    arm(session);
+    tf_mqtt_front_session_wait(session);
 }
 
-static uint32_t limit_expiry(const struct mqtt_front *front, uint32_t expiry_s)
+uint32_t tf_mqtt_front_session_expiry(const struct mqtt_front *front, uint32_t expiry_s)
 {
     return TF_MIN(expiry_s, front->context.config->persistent_client_expiration_s);
 }
@@ -179,10 +210,9 @@ void tf_mqtt_front_session_disconnect(struct mqtt_conn *conn, uint8_t reason, ui
     if (!session) {
         return;
     }
-    session->expiry_s = limit_expiry(conn->front, expiry_s);
-    if (reason == TF_MQTT_SUCCESS && session->will) { /* 3.14.4 */
-        tf_message_unref(session->will);
-        session->will = NULL;
+    session->expiry_s = tf_mqtt_front_session_expiry(conn->front, expiry_s);
+    if (reason == TF_MQTT_SUCCESS) { /* 3.14.4 */
+        drop_will(session);
     }
 }
 
@@ -222,9 +252,10 @@ static size_t assign_id(struct mqtt_front *front, const char *prefix, char *ret_
 }
 
 /* Keeps the will as a message. TF_PROTOCOL: its topic is not for clients. */
-static enum tf_err make_will(struct mqtt_front *front, const struct tf_mqtt_connect *connect,
+static enum tf_err make_will(struct mqtt_conn *conn, const struct tf_mqtt_connect *connect,
                              struct mqtt_session *session)
 {
+    struct mqtt_front *front = conn->front;
     const struct tf_mqtt_will *will = &connect->will;
     struct tf_envelope envelope = {.address = will->topic,
                                    .expires = TF_TIME_NEVER,
@@ -233,6 +264,9 @@ static enum tf_err make_will(struct mqtt_front *front, const struct tf_mqtt_conn
                                    .qos = will->qos,
                                    .retain = will->retain,
                                    .clear = will->retain && will->payload.length == 0};
+    if (mqtt_store(front)) {
+        envelope.slack = tf_durability_slack(front->context.config, conn->listener, will->topic);
+    }
     if (!tf_mqtt_front_envelope_read(front, will->properties, &envelope, &session->will_expiry_s)) {
         return TF_NO_MEMORY;
     }
@@ -241,6 +275,7 @@ static enum tf_err make_will(struct mqtt_front *front, const struct tf_mqtt_conn
     session->will = tf_publication_keep(&publication, front->shard->config.alloc);
     tf_publication_release(&publication);
     session->will_delay_s = tf_mqtt_property_number(will->properties, TF_MQTT_WILL_DELAY, 0);
+    session->changed = true;
     return session->will ? TF_OK : TF_NO_MEMORY;
 }
 
@@ -281,27 +316,33 @@ static bool may_add(const struct mqtt_front *front)
 }
 
 /* The session that a CONNECT gets: the one there is, or a new one. NULL: no memory, or too many. */
-static struct mqtt_session *find_session(struct mqtt_front *front, struct tf_bytes id, bool clean,
+static struct mqtt_session *find_session(struct mqtt_conn *conn, struct tf_bytes id, bool clean,
                                          bool *ret_present)
 {
+    struct mqtt_front *front = conn->front;
     struct tf_tree_node *node = tf_tree_find(&front->sessions, id);
     struct mqtt_session *session = node ? session_of(node) : NULL;
     *ret_present = false;
     if (session) {
+        bool kept = session->queue.kept != NULL;
+        bool expired = session->away && mqtt_expires_in(session) == 0;
         take_over(session);
         /* 3.1.2.4: a clean start ends it; so does an expiry of 0, once its connection is gone */
-        if (clean || session->expiry_s == 0 || session->expires_at <= mqtt_now(front)) {
-            tf_mqtt_front_session_free(session);
+        if (clean || session->expiry_s == 0 || expired) {
+            tf_mqtt_front_session_end(session);
             session = NULL;
         } else {
             *ret_present = true;
-            if (session->will) { /* 3.1.3.2.2 */
-                tf_message_unref(session->will);
-                session->will = NULL;
+            if (session->away && mqtt_left(session, session->will_delay_s) == 0) {
+                publish_will(session); /* it was due before, and its timer is yet to say so */
             }
+            drop_will(session); /* 3.1.3.2.2 */
+        }
+        if (kept) { /* what is forgotten, settled or released does not come back after CONNACK */
+            mqtt_owe_recorded(conn);
         }
     }
-    return session || !may_add(front) ? session : new_session(front, id);
+    return session || !may_add(front) ? session : tf_mqtt_front_session_new(front, id);
 }
 
 static void attach(struct mqtt_conn *conn, struct mqtt_session *session)
@@ -309,7 +350,9 @@ static void attach(struct mqtt_conn *conn, struct mqtt_session *session)
     struct mqtt_front *front = conn->front;
     session->conn = conn;
     session->generation++;
-    session->expires_at = TF_TIME_NEVER;
+    session->changed |= session->away;
+    session->away = false;
+    tf_mqtt_front_store_session(session);
     conn->session = session;
     conn->counted = true;
     conn->blocked = true;
@@ -333,15 +376,42 @@ static void refuse(struct mqtt_conn *conn, uint8_t reason)
 /* Nothing came of a CONNECT: it leaves no will (3.1.2.5), and no session that was not there. */
 static void give_up(struct mqtt_session *session, bool present)
 {
-    if (session->will) {
-        tf_message_unref(session->will);
-        session->will = NULL;
-    }
+    drop_will(session);
     if (present) {
         leave(session);
     } else {
-        tf_mqtt_front_session_free(session);
+        tf_mqtt_front_session_end(session);
     }
+}
+
+/*
+ * Makes the session what CONNECT asks for, also in the store. TF_NO_MEMORY, TF_PROTOCOL; TF_LIMIT,
+ * TF_CLOSED: the store takes nothing new.
+ */
+static enum tf_err prepare(struct mqtt_conn *conn, const struct tf_mqtt_connect *connect,
+                           uint32_t expiry_s, struct mqtt_session *session, bool present)
+{
+    expiry_s = tf_mqtt_front_session_expiry(conn->front, expiry_s);
+    if (connect->has_will) {
+        enum tf_err err = make_will(conn, connect, session);
+        if (err) {
+            return err;
+        }
+        conn->recorded |= session->queue.kept != NULL;
+    } else {
+        session->will_delay_s = 0;
+    }
+    if (session->expiry_s != expiry_s) {
+        session->expiry_s = expiry_s;
+        session->changed = true;
+        conn->recorded |= session->queue.kept != NULL;
+    }
+    if (present) {
+        return TF_OK;
+    }
+    enum tf_err err = tf_mqtt_front_store_keep(session, conn->listener);
+    conn->recorded |= session->queue.kept != NULL;
+    return err;
 }
 
 bool tf_mqtt_front_session_connect(struct mqtt_conn *conn, const struct tf_mqtt_connect *connect,
@@ -367,19 +437,17 @@ bool tf_mqtt_front_session_connect(struct mqtt_conn *conn, const struct tf_mqtt_
         conn->stream.move_to = home;
         return false;
     }
-    struct mqtt_session *session = find_session(front, id, connect->clean_start, &present);
-    bool full = !session && !may_add(front);
-    if (!session || (connect->has_will && make_will(front, connect, session))) {
+    struct mqtt_session *session = find_session(conn, id, connect->clean_start, &present);
+    enum tf_err err = session          ? prepare(conn, connect, expiry_s, session, present)
+                      : may_add(front) ? TF_NO_MEMORY
+                                       : TF_LIMIT;
+    if (err) {
         if (session) {
             give_up(session, present);
         }
-        refuse(conn, full ? TF_MQTT_QUOTA_EXCEEDED : TF_MQTT_SERVER_BUSY);
+        refuse(conn, err == TF_NO_MEMORY ? TF_MQTT_SERVER_BUSY : TF_MQTT_QUOTA_EXCEEDED);
         return true;
     }
-    if (!connect->has_will) {
-        session->will_delay_s = 0;
-    }
-    session->expiry_s = limit_expiry(front, expiry_s);
     struct tf_mqtt_server_accept accept = {.session = &session->state,
                                            .session_present = present,
                                            .assigned_client_id = assigned,

@@ -12,6 +12,7 @@
 /* One filter that waits; its address is the tag of its bind. */
 struct wait {
     struct mqtt_subscribe *subscribe;
+    struct tf_bytes filter; /* in its SUBSCRIBE, if that has a copy; else empty */
     uint8_t reason;
 };
 
@@ -20,17 +21,17 @@ struct mqtt_subscribe {
     struct tf_list_node in_conn;
     struct mqtt_conn *conn; /* NULL: gone */
     struct mqtt_front *front;
+    size_t size; /* of the allocation */
     size_t count;
     size_t waiting;
     uint16_t packet_id;
-    struct wait waits[];
+    struct wait waits[]; /* behind them the payload, if the session is kept */
 };
 
 static void free_subscribe(struct mqtt_subscribe *subscribe)
 {
     tf_list_unlink(&subscribe->in_conn);
-    tf_mqtt_front_free(subscribe->front, subscribe,
-                       sizeof(*subscribe) + subscribe->count * sizeof(subscribe->waits[0]));
+    tf_mqtt_front_free(subscribe->front, subscribe, subscribe->size);
 }
 
 static size_t count_filters(struct tf_bytes payload)
@@ -77,12 +78,37 @@ static void log_filter(struct mqtt_conn *conn, enum tf_log_level level, struct t
     }
 }
 
-/* Brings the front's counter up to what bindings the session has. */
-static void count_subscriptions(struct mqtt_session *session)
+void tf_mqtt_front_count_subscriptions(struct mqtt_session *session)
 {
     uint32_t count = session->queue.binding_count;
     session->front->front.counters.subscriptions += (uint64_t)count - session->counted;
     session->counted = count;
+}
+
+static bool same_options(const struct tf_binding_options *a, const struct tf_binding_options *b)
+{
+    return a->subscription_id == b->subscription_id && a->qos == b->qos &&
+           a->upgrade == b->upgrade && a->no_local == b->no_local &&
+           a->retain_as_published == b->retain_as_published;
+}
+
+/* Binds a filter and records it, if that says anything new. */
+static enum tf_err bind_recorded(struct mqtt_session *session, struct tf_bytes filter,
+                                 const struct tf_binding_options *options,
+                                 const struct tf_binding *existing, bool values, struct wait *wait)
+{
+    struct tf_shard *shard = session->front->shard;
+    bool news = !existing || !same_options(&existing->options, options);
+    enum tf_err err = news ? tf_mqtt_front_store_bind(session, filter, options) : TF_OK;
+    if (err) {
+        return err;
+    }
+    err = tf_shard_bind(shard, &session->queue, filter, options, values, &session->binds,
+                        (uint64_t)(uintptr_t)wait);
+    if (err && news) {
+        tf_mqtt_front_store_unbind(session, filter);
+    }
+    return err;
 }
 
 /* Binds one filter; its answer comes by tf_mqtt_front_subscribe_bound unless it is refused. */
@@ -92,14 +118,15 @@ static void bind_filter(struct mqtt_conn *conn, const struct tf_mqtt_subscriptio
     struct mqtt_front *front = conn->front;
     struct mqtt_session *session = conn->session;
     uint8_t max_qos = conn->servers->configs[conn->listener].maximum_qos;
-    bool existing = tf_shard_binding(front->shard, &session->queue, wanted->filter) != NULL;
+    const struct tf_binding *existing =
+        tf_shard_binding(front->shard, &session->queue, wanted->filter);
     struct tf_binding_options options = {.subscription_id = id,
                                          .qos = TF_MIN(wanted->qos, max_qos),
                                          .upgrade = front->context.config->upgrade_outgoing_qos,
                                          .no_local = wanted->no_local,
                                          .retain_as_published = wanted->retain_as_published};
     size_t place = (size_t)(wait - wait->subscribe->waits);
-    wait->reason = refusal(conn, wanted->filter, existing);
+    wait->reason = refusal(conn, wanted->filter, existing != NULL);
     if (!wait->reason && place >= front->context.config->max_subscriptions) {
         wait->reason = TF_MQTT_QUOTA_EXCEEDED; /* the same ones again and again cost, too */
     }
@@ -110,38 +137,60 @@ static void bind_filter(struct mqtt_conn *conn, const struct tf_mqtt_subscriptio
     wait->reason = options.qos;
     bool values = wanted->retain_handling == 0 || (wanted->retain_handling == 1 && !existing);
     session->binds_waiting++;
-    if (tf_shard_bind(front->shard, &session->queue, wanted->filter, &options, values,
-                      &session->binds, (uint64_t)(uintptr_t)wait)) {
+    if (bind_recorded(session, wanted->filter, &options, existing, values, wait)) {
         session->binds_waiting--;
         wait->reason = TF_MQTT_QUOTA_EXCEEDED;
         wait->subscribe->waiting--;
         return;
     }
-    count_subscriptions(session);
+    tf_mqtt_front_count_subscriptions(session);
     log_filter(conn, TF_LOG_SUBSCRIBE, wanted->filter);
 }
 
-void tf_mqtt_front_on_subscribe(struct mqtt_conn *conn, const struct tf_mqtt_subscribe *packet)
+/* Remembers a SUBSCRIBE until its answer; NULL: no memory. */
+static struct mqtt_subscribe *new_subscribe(struct mqtt_conn *conn,
+                                            const struct tf_mqtt_subscribe *packet,
+                                            struct tf_bytes *ret_payload)
 {
-    struct mqtt_front *front = conn->front;
     size_t count = count_filters(packet->payload);
-    struct mqtt_subscribe *subscribe =
-        tf_mqtt_front_alloc(front, sizeof(*subscribe) + count * sizeof(subscribe->waits[0]));
+    size_t copied = conn->session->queue.kept ? packet->payload.length : 0;
+    size_t head = sizeof(struct mqtt_subscribe) + count * sizeof(struct wait);
+    struct mqtt_subscribe *subscribe = tf_mqtt_front_alloc(conn->front, head + copied);
     if (!subscribe) {
-        tf_mqtt_front_conn_end(conn, TF_MQTT_SERVER_BUSY);
-        return;
+        return NULL;
     }
     *subscribe = (struct mqtt_subscribe){.conn = conn,
-                                         .front = front,
+                                         .front = conn->front,
+                                         .size = head + copied,
                                          .count = count,
                                          .waiting = count,
                                          .packet_id = packet->packet_id};
     tf_list_push_back(&conn->subscribes, &subscribe->in_conn);
+    *ret_payload = packet->payload;
+    if (copied) {
+        uint8_t *payload = (uint8_t *)subscribe + head;
+        *ret_payload = tf_bytes_put(&payload, packet->payload);
+    }
+    return subscribe;
+}
+
+void tf_mqtt_front_on_subscribe(struct mqtt_conn *conn, const struct tf_mqtt_subscribe *packet)
+{
+    struct tf_bytes payload;
+    struct mqtt_subscribe *subscribe = new_subscribe(conn, packet, &payload);
+    if (!subscribe) {
+        tf_mqtt_front_conn_end(conn, TF_MQTT_SERVER_BUSY);
+        return;
+    }
     uint32_t id = tf_mqtt_property_number(packet->properties, TF_MQTT_SUBSCRIPTION_ID, 0);
+    bool kept = conn->session->queue.kept != NULL;
     struct tf_mqtt_subscription wanted;
     struct wait *wait = subscribe->waits;
-    for (size_t offset = 0; tf_mqtt_subscription_next(packet->payload, &offset, &wanted); wait++) {
-        wait->subscribe = subscribe;
+    for (size_t offset = 0; tf_mqtt_subscription_next(payload, &offset, &wanted); wait++) {
+        *wait = (struct wait){.subscribe = subscribe};
+        if (kept) {
+            wait->filter = wanted.filter;
+        }
         bind_filter(conn, &wanted, id, wait);
     }
     tf_mqtt_front_conn_touch(conn);
@@ -149,12 +198,19 @@ void tf_mqtt_front_on_subscribe(struct mqtt_conn *conn, const struct tf_mqtt_sub
 
 void tf_mqtt_front_subscribe_bound(struct tf_bind_owner *owner, uint64_t tag, enum tf_err err)
 {
+    struct mqtt_session *session = tf_container_of(owner, struct mqtt_session, binds);
     struct wait *wait = (struct wait *)(uintptr_t)tag;
+    if (err == TF_NO_MEMORY) {
+        tf_mqtt_front_count_subscriptions(session);
+    }
+    if (!wait) {
+        return; /* restored: nobody has asked for it in this life */
+    }
     struct mqtt_subscribe *subscribe = wait->subscribe;
-    tf_container_of(owner, struct mqtt_session, binds)->binds_waiting--;
+    session->binds_waiting--;
     if (err == TF_NO_MEMORY) {
         wait->reason = TF_MQTT_QUOTA_EXCEEDED;
-        count_subscriptions(tf_container_of(owner, struct mqtt_session, binds));
+        tf_mqtt_front_store_unbind(session, wait->filter);
     }
     subscribe->waiting--;
     if (subscribe->conn) {
@@ -198,6 +254,9 @@ void tf_mqtt_front_subscribe_service(struct mqtt_conn *conn)
                 break;
             }
             free_subscribe(subscribe);
+            if (conn->session && conn->session->queue.kept) {
+                mqtt_owe_recorded(conn);
+            }
             answered = true;
         }
     }
@@ -234,10 +293,16 @@ void tf_mqtt_front_on_unsubscribe(struct mqtt_conn *conn, const struct tf_mqtt_u
     size_t i = 0;
     for (size_t offset = 0; tf_mqtt_filter_next(packet->payload, &offset, &filter); i++) {
         bool had = tf_shard_unbind(front->shard, &conn->session->queue, filter);
+        if (had) {
+            tf_mqtt_front_store_unbind(conn->session, filter);
+        }
         reasons[i] = had ? TF_MQTT_SUCCESS : TF_MQTT_NO_SUBSCRIPTION_EXISTED;
         log_filter(conn, TF_LOG_UNSUBSCRIBE, filter);
     }
-    count_subscriptions(conn->session);
+    tf_mqtt_front_count_subscriptions(conn->session);
+    if (conn->session->queue.kept) {
+        mqtt_owe_recorded(conn);
+    }
     struct tf_bytes codes = tf_bytes_of(reasons, count);
     enum tf_err err = tf_mqtt_server_unsubscribed(conn->server, packet->packet_id, codes);
     if (err == TF_NO_MEMORY && tf_mqtt_front_conn_lend(conn, count + 64)) {

@@ -43,7 +43,7 @@ static void fill_spec(const struct tf_config_queue *queue, struct tf_queue_spec 
                                                                  : (struct tf_bytes){NULL, 0},
                                .idle = TF_TIME_NEVER,
                                .max_attempts = queue->max_attempts,
-                               .durable = queue->durable,
+                               .durability = queue->durability,
                                .configured = true};
 }
 
@@ -60,7 +60,8 @@ bool tf_queues_spec_of(const struct tf_config *config, struct tf_bytes name,
                                                   .overflow = TF_OVERFLOW_REFUSE},
                                        .message_ttl = TF_TIME_NEVER,
                                        .idle = seconds(config->queue_idle_timeout_s),
-                                       .idle_when_empty = true};
+                                       .idle_when_empty = true,
+                                       .durability = config->durability};
     return false;
 }
 

@@ -50,10 +50,31 @@ struct tf_stream {
     struct tf_list *dirty_list;
     void *transport;  /* the worker's */
     uint32_t move_to; /* a shard, or TF_STREAM_STAYS */
-    bool closing;     /* the front's: close it when its output is written */
-    bool paused;      /* the front's: read no more */
-    bool held; /* the transport's owner's: it does not read now, so silence is not the peer's */
+    /*
+     * What waits for the store. `needs` is the front's: a number of tf_shard_recorded that the
+     * output made in this turn must wait for (0: nothing); see tf_stream_need. The rest is the
+     * transport's owner's (stream_gate.h): so many bytes may go, so many behind them wait for
+     * gate[0], and whatever is behind those waits for gate[1].
+     */
+    uint64_t needs;
+    uint64_t gate[2];
+    size_t gate_open, gated;
+    struct tf_list_node gate_node;
+    bool closing; /* the front's: close it when its output is written */
+    bool paused;  /* the front's: read no more */
+    bool held;    /* the transport's owner's: it does not read now, so silence is not the peer's */
 };
+
+/*
+ * Output that is made in this turn, before or after this call, must not be seen before what the
+ * shard has recorded up to now is done. `number`: tf_shard_recorded, or tf_published.stored.
+ */
+static inline void tf_stream_need(struct tf_stream *stream, uint64_t number)
+{
+    if (number > stream->needs) {
+        stream->needs = number;
+    }
+}
 
 /* Gives a stream that was opened anew in another shard what `detach` gave there. */
 static inline void tf_stream_adopt(struct tf_stream *stream, struct tf_bytes data)

@@ -8,6 +8,7 @@
 #include "broker/sys.h"
 
 #include "base/util.h"
+#include "broker/store_thread.h"
 #include "port/process.h"
 
 #include <inttypes.h>
@@ -23,6 +24,7 @@ struct numbers {
     uint64_t clients_maximum;
     uint64_t stored_count, stored_bytes;
     uint64_t heap, heap_maximum;
+    struct tf_journal_stats journal;
 };
 
 struct row {
@@ -71,6 +73,21 @@ static const struct row load_rows[] = {
     {"connections", FRONT(connects)},
 };
 
+/* Of a store that is on a disk. */
+static const struct row store_rows[] = {
+    {"store/disk/bytes", AT(journal.file_bytes)},
+    {"store/disk/live bytes", AT(journal.live_bytes)},
+    {"store/disk/segments", AT(journal.segments)},
+    {"store/disk/objects", AT(journal.objects)},
+    {"store/disk/messages", AT(journal.messages)},
+    {"store/disk/entries", AT(journal.entries)},
+    {"store/groups/count", AT(journal.commits)},
+    {"store/groups/bytes", AT(journal.groups_bytes)},
+    {"store/groups/copied bytes", AT(journal.copied_bytes)},
+    {"store/snapshots/bytes", AT(journal.snapshot_bytes)},
+    {"store/index/bytes", AT(journal.index_bytes)},
+};
+
 static const struct {
     const char *name;
     double minutes;
@@ -79,6 +96,10 @@ static const struct {
 #define ROWS TF_COUNT(rows)
 #define LOADS TF_COUNT(load_rows)
 #define WINDOWS TF_COUNT(windows)
+#define STORES TF_COUNT(store_rows)
+
+/* Where in `told` what begins. */
+enum { VERSION, UPTIME, STATE, PLAIN, STORE = PLAIN + ROWS, LOAD = STORE + STORES };
 
 struct load {
     uint64_t before; /* the counter at the round before */
@@ -94,7 +115,8 @@ struct tf_sys {
     tf_time last; /* the round before; TF_TIME_NEVER: there was none */
     uint64_t clients_maximum, heap_maximum;
     struct load loads[LOADS];
-    char told[2 + ROWS + LOADS * WINDOWS][TEXT_MAX];
+    struct tf_store_thread *store; /* NULL: none */
+    char told[LOAD + LOADS * WINDOWS][TEXT_MAX];
 };
 
 struct tf_sys *tf_sys_new(const struct tf_worker *workers, unsigned count, const char *version,
@@ -111,6 +133,11 @@ struct tf_sys *tf_sys_new(const struct tf_worker *workers, unsigned count, const
         sys->last = TF_TIME_NEVER;
     }
     return sys;
+}
+
+void tf_sys_set_store(struct tf_sys *sys, struct tf_store_thread *store)
+{
+    sys->store = store;
 }
 
 void tf_sys_free(struct tf_sys *sys)
@@ -191,6 +218,9 @@ static void gather(struct tf_sys *sys, struct numbers *ret)
     if (tf_process_memory(&ret->heap)) {
         ret->heap = 0;
     }
+    if (sys->store) {
+        tf_store_stats(tf_store_thread_store(sys->store), &ret->journal);
+    }
     sys->heap_maximum = TF_MAX(sys->heap_maximum, ret->heap);
     ret->heap_maximum = sys->heap_maximum;
 }
@@ -208,8 +238,29 @@ static void tell_load(struct tf_sys *sys, struct tf_shard *shard, size_t index, 
         load->average[i] = per_minute + keep * (load->average[i] - per_minute);
         snprintf(name, sizeof(name), "load/%s/%s", load_rows[index].name, windows[i].name);
         snprintf(text, sizeof(text), "%.2f", load->average[i]);
-        tell(sys, shard, 2 + ROWS + index * WINDOWS + i, name, text);
+        tell(sys, shard, LOAD + index * WINDOWS + i, name, text);
     }
+}
+
+static void tell_rows(struct tf_sys *sys, struct tf_shard *shard, size_t place,
+                      const struct row *row, size_t count, const struct numbers *numbers)
+{
+    char text[TEXT_MAX];
+    for (size_t i = 0; i < count; i++) {
+        snprintf(text, sizeof(text), "%" PRIu64, number(numbers, row[i].offset));
+        tell(sys, shard, place + i, row[i].name, text);
+    }
+}
+
+static const char *store_state(const struct tf_sys *sys)
+{
+    static const char *const names[] = {
+        [TF_STORE_READY] = "ready",
+        [TF_STORE_SLOW] = "slow",
+        [TF_STORE_FULL] = "full",
+        [TF_STORE_BROKEN] = "broken",
+    };
+    return sys->store ? names[tf_store_thread_state(sys->store)] : "memory";
 }
 
 tf_time tf_sys_tick(void *ctx, struct tf_shard *shard, tf_time now)
@@ -223,12 +274,13 @@ tf_time tf_sys_tick(void *ctx, struct tf_shard *shard, tf_time now)
     }
     gather(sys, &numbers);
     snprintf(text, sizeof(text), "trefoil version %s", sys->version);
-    tell(sys, shard, 0, "version", text);
+    tell(sys, shard, VERSION, "version", text);
     snprintf(text, sizeof(text), "%" PRIu64 " seconds", (now - sys->start) / TF_SECOND);
-    tell(sys, shard, 1, "uptime", text);
-    for (size_t i = 0; i < ROWS; i++) {
-        snprintf(text, sizeof(text), "%" PRIu64, number(&numbers, rows[i].offset));
-        tell(sys, shard, 2 + i, rows[i].name, text);
+    tell(sys, shard, UPTIME, "uptime", text);
+    tell(sys, shard, STATE, "store/state", store_state(sys));
+    tell_rows(sys, shard, PLAIN, rows, ROWS, &numbers);
+    if (sys->store) {
+        tell_rows(sys, shard, STORE, store_rows, STORES, &numbers);
     }
     if (sys->last != TF_TIME_NEVER && now > sys->last) {
         double minutes = (double)(now - sys->last) / (60.0 * (double)TF_SECOND);

@@ -10,6 +10,7 @@
 
 #include "broker/worker.h"
 
+struct tf_store_thread;
 struct tf_sys;
 
 /*
@@ -18,6 +19,9 @@ struct tf_sys;
  */
 struct tf_sys *tf_sys_new(const struct tf_worker *workers, unsigned count, const char *version,
                           const struct tf_alloc *alloc, tf_time now);
+
+/* It tells of the store, too; NULL: there is none, and it says so. Before the first tick. */
+void tf_sys_set_store(struct tf_sys *sys, struct tf_store_thread *store);
 
 /* Frees it; no worker ticks any more. NULL is ignored. */
 void tf_sys_free(struct tf_sys *sys);

@@ -90,6 +90,13 @@ static size_t queue_limit(const struct tf_worker_config *config)
     return count > 1 ? queues / count + queues / count / 8 + 1 : queues;
 }
 
+/* Wall time is stored in place of `now`, which means nothing after a restart. */
+static void tell_wall(struct tf_worker *worker)
+{
+    tf_shard_wall(&worker->shard, tf_clock_wall());
+    worker->wall_at = tf_time_add(worker->now, TF_SECOND);
+}
+
 static enum tf_err start_shard(struct tf_worker *worker, tf_time now)
 {
     uint64_t seed, first;
@@ -108,7 +115,32 @@ static enum tf_err start_shard(struct tf_worker *worker, tf_time now)
                                      .expired = expired,
                                      .virtual_next = virtual_next,
                                      .ctx = worker};
-    return tf_shard_init(&worker->shard, &config, now);
+    enum tf_err err;
+    if (worker->config.store) {
+        err = tf_store_client_init(&worker->client, worker->config.store, config.number);
+        if (err) {
+            return err;
+        }
+        config.store = &worker->client;
+        /* What was kept has its versions still: those of this run are above them. */
+        config.first_version = tf_store_first_position(&worker->client);
+    }
+    err = tf_shard_init(&worker->shard, &config, now);
+    if (err && config.store) {
+        tf_store_client_release(&worker->client);
+    }
+    if (!err) {
+        tell_wall(worker);
+    }
+    return err;
+}
+
+static void release_shard(struct tf_worker *worker)
+{
+    tf_shard_release(&worker->shard);
+    if (worker->config.store) {
+        tf_store_client_release(&worker->client);
+    }
 }
 
 /* The fronts' source of bytes that nobody can guess. */
@@ -145,7 +177,9 @@ enum tf_err tf_worker_init(struct tf_worker *worker, const struct tf_worker_conf
     tf_list_init(&worker->listeners);
     tf_list_init(&worker->open);
     tf_list_init(&worker->held);
+    tf_list_init(&worker->slowed);
     tf_list_init(&worker->ending);
+    tf_list_init(&worker->gated);
     tf_list_init(&worker->channels);
     atomic_init(&worker->requests, 0);
     atomic_init(&worker->next_config, NULL);
@@ -168,7 +202,7 @@ enum tf_err tf_worker_init(struct tf_worker *worker, const struct tf_worker_conf
 no_fronts:
     tf_worker_release_fronts(worker);
     tf_queues_release(&worker->queues);
-    tf_shard_release(&worker->shard);
+    release_shard(worker);
 no_shard:
     config->alloc->free(config->alloc->ctx, worker->buffer, TF_WORKER_READ_SIZE);
     return err;
@@ -196,7 +230,7 @@ void tf_worker_release(struct tf_worker *worker)
     const struct tf_alloc *alloc = worker->config.alloc;
     tf_worker_unlisten(worker);
     tf_queues_release(&worker->queues);
-    tf_shard_release(&worker->shard);
+    release_shard(worker);
     tf_datagram_inbox_free(worker->inbox);
     alloc->free(alloc->ctx, worker->buffer, TF_WORKER_READ_SIZE);
 }
@@ -268,7 +302,7 @@ static void tell_stats(struct tf_worker *worker)
                                       .value_bytes = shard->values.bytes};
     uint64_t words[TF_WORKER_TOTALS];
     totals.dropped = queues->dropped_full + queues->dropped_expired + queues->dropped_offline +
-                     queues->dropped_size;
+                     queues->dropped_size + queues->dropped_damaged;
     for (size_t i = 0; i < worker->config.type_count; i++) {
         const uint64_t *from = (const uint64_t *)&worker->fronts[i]->counters;
         uint64_t *to = (uint64_t *)&totals.fronts;
@@ -294,6 +328,7 @@ static void own_timers(struct tf_worker *worker)
 {
     tf_time now = worker->now;
     tf_worker_give_up(worker, now);
+    tf_worker_resume_slowed(worker);
     if (worker->listeners_rest && worker->accept_at <= now) {
         tf_worker_accept_again(worker);
     }
@@ -343,6 +378,18 @@ static tf_time next_turn(struct tf_worker *worker, tf_time until)
     return TF_MIN(at, tf_worker_next_end(worker));
 }
 
+/* What the store has to do with a turn from its start. */
+static void look_at_store(struct tf_worker *worker)
+{
+    if (!worker->config.store) {
+        return;
+    }
+    worker->slow = tf_store_state(&worker->client) == TF_STORE_SLOW;
+    if (worker->wall_at <= worker->now) {
+        tell_wall(worker);
+    }
+}
+
 bool tf_worker_turn(struct tf_worker *worker, tf_time until)
 {
     struct tf_loop_event event;
@@ -350,17 +397,22 @@ bool tf_worker_turn(struct tf_worker *worker, tf_time until)
     tf_loop_wait(worker->config.loop, next_turn(worker, until), worker->now);
     worker->now = tf_clock_now();
     tf_shard_time(&worker->shard, worker->now);
+    look_at_store(worker);
     go_on = obey(worker);
     while (tf_loop_next(worker->config.loop, &event)) {
         tf_worker_event(worker, &event);
     }
     tf_shard_receive(&worker->shard);
+    tf_worker_ungate(worker);
     tf_shard_expire(&worker->shard);
     own_timers(worker);
     for (size_t i = 0; i < worker->config.type_count; i++) {
         if (worker->fronts[i]->ops->turn) {
             worker->fronts[i]->ops->turn(worker->fronts[i]);
         }
+    }
+    if (worker->config.store) {
+        tf_shard_submit(&worker->shard); /* the store works while we write */
     }
     tf_worker_write(worker);
     if (worker->draining) {
@@ -383,6 +435,15 @@ void tf_worker_run(struct tf_worker *worker)
 void tf_worker_declare(struct tf_worker *worker)
 {
     tf_queues_declare(&worker->queues);
+}
+
+void tf_worker_restored(struct tf_worker *worker)
+{
+    for (size_t i = 0; i < worker->config.type_count; i++) {
+        if (worker->fronts[i]->ops->restored) {
+            worker->fronts[i]->ops->restored(worker->fronts[i]);
+        }
+    }
 }
 
 void tf_worker_settle(struct tf_worker *worker)

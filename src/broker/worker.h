@@ -8,17 +8,21 @@
  *
  *              input: read -> stream->input            output 0 left and `closing`
  *   accept --> OPEN <--------> HELD (congested) --+--------------------------> DRAINING --> gone
- *                |                                |  output is left               ^  (peer ended,
- * or
- *                +--> gone (lost, or moved to     +-----------> CLOSING ----------+   two seconds)
- *                     its session's home)                (written, or two seconds -> gone)
+ *               ^|                                |  output is left               ^  (peer ended,
+ *               || or lost, or moved to its       |                               |   or two
+ *               || session's home: gone           +-----------> CLOSING ----------+   seconds)
+ *               |+--> SLOWED (the store is)               (written, or two seconds -> gone)
+ *               +-------+  a tenth of a second
+ *
+ * Output that waits for the store (stream_gate.h) is output that is left.
  *
  * Invariants:
- *  1. A connection is in exactly one list: `open`, `held`, or `ending`, and that by its deadline.
+ *  1. A connection is in exactly one list: `open`, `held`, or by its deadline `slowed` or `ending`.
  *  2. It has a stream unless it is DRAINING.
  *  3. What is watched follows from its state alone (`wanted` in worker_conn.c): so nothing that is
  *     not to be read is watched for input, and a level-triggered loop never spins.
- *  4. shared->connections counts those of all workers and those in the mail.
+ *  4. A stream is in `gated` while some of its output waits for the store, and only then.
+ *  5. shared->connections counts those of all workers and those in the mail.
  *
  * A worker knows no protocol: fronts are given to it. Other threads reach it by mail, by `requests`
  * and by its loop's wake-up; they read `stats` and `state`.
@@ -88,6 +92,7 @@ struct tf_worker_config {
     struct tf_log *log;
     const struct tf_alloc *alloc; /* thread-safe */
     struct tf_hash_key key;       /* the same in all workers */
+    struct tf_store *store;       /* outlives the worker; NULL: everything is kept in memory */
     /* Called when due, from the first turn on; gives when it is due again. May be NULL. */
     tf_time (*tick)(void *ctx, struct tf_shard *shard, tf_time now);
     void *tick_ctx;
@@ -118,7 +123,12 @@ struct tf_worker {
     uint8_t *buffer;
     tf_time now;
     struct tf_list listeners;
-    struct tf_list open, held, ending;
+    struct tf_list open, held, slowed, ending;
+    struct tf_list gated;            /* of struct tf_stream, by gate_node */
+    struct tf_store_client client;   /* with a store: the shard's end of it */
+    uint64_t gate_done;              /* what was done when `gated` was looked at last */
+    tf_time wall_at;                 /* when the shard is told the wall time again */
+    bool slow;                       /* the store was, at the start of this turn */
     struct tf_list channels;         /* of struct tf_worker_channel */
     struct tf_datagram_inbox *inbox; /* NULL without channels */
     uint64_t datagrams_lost;         /* given up by the kernel or for want of room, ever */
@@ -189,6 +199,9 @@ void tf_worker_release(struct tf_worker *worker);
  * before they run. Done when none is busy any more (tf_queues_busy; tf_worker_settle moves it on).
  */
 void tf_worker_declare(struct tf_worker *worker);
+
+/* All that the store has kept is there again: fronts begin what has been waiting. */
+void tf_worker_restored(struct tf_worker *worker);
 
 /* Takes the mail that has come and posts what follows from it. */
 void tf_worker_settle(struct tf_worker *worker);

@@ -7,6 +7,7 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "broker/stream_gate.h"
 #include "broker/worker_channel.h"
 #include "port/socket.h"
 
@@ -19,8 +20,18 @@
 #define WRITE_ROUNDS 4u /* of a connection in a turn, while its output refills */
 #define DIRTY_ROUNDS 3u /* of the dirty lists in a turn: writing may touch other streams */
 #define WARN_EVERY (10 * TF_SECOND)
+#define SLOW_REST (100 * TF_MILLISECOND) /* of a publisher, while the store is slow */
 
-enum { OPEN, HELD, CLOSING, DRAINING }; /* source.state */
+enum { OPEN, HELD, SLOWED, CLOSING, DRAINING }; /* source.state */
+
+/* What came of writing. */
+enum outcome {
+    WROTE_ALL,     /* nothing is left */
+    WROTE_BLOCKED, /* the socket takes no more */
+    WROTE_ENOUGH,  /* it refills as fast as we write: others first */
+    WROTE_GATED,   /* what is left waits for the store */
+    WROTE_LOST     /* the connection is gone */
+};
 
 static struct tf_worker_conn *conn_of(struct tf_worker_source *source)
 {
@@ -37,8 +48,10 @@ static void change_state(struct tf_worker *worker, struct tf_worker_conn *conn, 
         tf_list_push_back(state == OPEN ? &worker->open : &worker->held, &conn->node);
         return;
     }
-    conn->deadline = tf_time_add(worker->now, TF_WORKER_LINGER); /* the same for all: a FIFO */
-    tf_list_push_back(&worker->ending, &conn->node);
+    /* In each list the same for all: a FIFO. */
+    bool slowed = state == SLOWED;
+    conn->deadline = tf_time_add(worker->now, slowed ? SLOW_REST : TF_WORKER_LINGER);
+    tf_list_push_back(slowed ? &worker->slowed : &worker->ending, &conn->node);
 }
 
 /* True if input may be read and handed over now. */
@@ -75,6 +88,7 @@ static void stream_close(struct tf_worker_conn *conn)
     struct tf_stream *stream = conn->stream;
     conn->stream = NULL;
     tf_list_unlink(&stream->dirty);
+    tf_list_unlink(&stream->gate_node);
     stream->ops->close(stream);
 }
 
@@ -224,6 +238,7 @@ static void conn_move(struct tf_worker *worker, struct tf_worker_conn *conn)
     size_t length = 0;
     conn->stream = NULL;
     tf_list_unlink(&stream->dirty);
+    tf_list_unlink(&stream->gate_node);
     stream->ops->detach(stream, &data, &length);
     tf_loop_remove(worker->config.loop, &conn->source.loop);
     conn_free(worker, conn);
@@ -358,63 +373,86 @@ void tf_worker_unlisten(struct tf_worker *worker)
 
 /* ---- output ---- */
 
-/*
- * Writes what a stream has. TF_OK: nothing is left. TF_AGAIN: something is; *ret_blocked when the
- * socket took no more. Else the connection is lost.
- */
-static enum tf_err write_out(struct tf_worker_conn *conn, bool *ret_blocked)
+/* Writes what a stream has and the store lets go. */
+static enum outcome write_out(const struct tf_worker *worker, struct tf_worker_conn *conn)
 {
-    const struct tf_stream_ops *ops = conn->stream->ops;
+    struct tf_stream *stream = conn->stream;
     struct tf_bytes spans[TF_SOCKET_SPANS];
-    *ret_blocked = false;
     for (unsigned round = 0; round < WRITE_ROUNDS; round++) {
-        size_t count = ops->output(conn->stream, spans, TF_SOCKET_SPANS), total = 0, written;
+        size_t count = stream->ops->output(stream, spans, TF_SOCKET_SPANS), total = 0, written;
+        bool any = count > 0;
+        count = tf_stream_gate(stream, worker->shard.config.store, spans, count);
         if (count == 0) {
-            return TF_OK;
+            return any ? WROTE_GATED : WROTE_ALL;
         }
         for (size_t i = 0; i < count; i++) {
             total += spans[i].length;
         }
         enum tf_err err = tf_socket_writev(conn->source.loop.fd, spans, count, &written);
         if (err) {
-            *ret_blocked = err == TF_AGAIN;
-            return err;
+            return err == TF_AGAIN ? WROTE_BLOCKED : WROTE_LOST;
         }
-        ops->sent(conn->stream, written);
+        tf_stream_gate_sent(stream, written);
         if (written < total) {
-            *ret_blocked = true;
-            return TF_AGAIN;
+            return WROTE_BLOCKED;
         }
     }
-    return TF_AGAIN;
+    return WROTE_ENOUGH;
+}
+
+/* Keeps a stream in the list of those that wait for the store, or out of it. */
+static void note_gate(struct tf_worker *worker, struct tf_stream *stream)
+{
+    if (!tf_stream_gated(stream)) {
+        tf_list_unlink(&stream->gate_node);
+    } else if (!tf_list_linked(&stream->gate_node)) {
+        tf_list_push_back(&worker->gated, &stream->gate_node);
+    }
 }
 
 /* Brings a connection up to what its stream says, after anything that may have changed that. */
 static void conn_serve(struct tf_worker *worker, struct tf_worker_conn *conn)
 {
-    bool stuck;
-    enum tf_err err = write_out(conn, &stuck);
+    enum outcome outcome = write_out(worker, conn);
     struct tf_stream *stream = conn->stream;
-    if (err && err != TF_AGAIN) {
+    if (outcome == WROTE_LOST) {
         conn_end(worker, conn, true);
         return;
     }
     tf_list_unlink(&stream->dirty); /* writing may have touched it, and all is looked at below */
-    if (err && !stuck) {
-        tf_stream_touch(stream); /* it refills as fast as we write: others first */
+    note_gate(worker, stream);
+    if (outcome == WROTE_ENOUGH) {
+        tf_stream_touch(stream);
     }
-    if (!err && stream->move_to != TF_STREAM_STAYS && !stream->closing) {
+    if (outcome == WROTE_ALL && stream->move_to != TF_STREAM_STAYS && !stream->closing) {
         conn_move(worker, conn);
         return;
     }
-    if (!err && stream->closing) {
+    if (outcome == WROTE_ALL && stream->closing) {
         conn_finish(worker, conn);
         return;
     }
     if (stream->closing && conn->source.state != CLOSING) {
         change_state(worker, conn, CLOSING);
     }
-    watch(worker, conn, stuck);
+    watch(worker, conn, outcome == WROTE_BLOCKED);
+}
+
+void tf_worker_ungate(struct tf_worker *worker)
+{
+    const struct tf_store_client *store = worker->shard.config.store;
+    struct tf_list_node *node, *next;
+    if (!store || store->done == worker->gate_done) {
+        return;
+    }
+    worker->gate_done = store->done;
+    for (node = tf_list_first(&worker->gated); node; node = next) {
+        struct tf_stream *stream = tf_container_of(node, struct tf_stream, gate_node);
+        next = tf_list_next(&worker->gated, node);
+        if (tf_stream_gate_open(stream, store)) {
+            tf_stream_touch(stream);
+        }
+    }
 }
 
 void tf_worker_write(struct tf_worker *worker)
@@ -446,6 +484,26 @@ void tf_worker_write(struct tf_worker *worker)
 
 /* ---- events ---- */
 
+/*
+ * Hands input over while the store is slow: who has published something that is to be kept is not
+ * read again for a while. One that is with another shard has opened a ticket here.
+ */
+static void read_slowly(struct tf_worker *worker, struct tf_worker_conn *conn, struct tf_bytes in)
+{
+    struct tf_stream *stream = conn->stream;
+    const struct tf_front_counters *counters =
+        &tf_worker_front(worker, conn->source.listener)->counters;
+    uint64_t published = counters->publish_received;
+    uint64_t tickets = worker->shard.counters.tickets;
+    stream->ops->input(stream, in);
+    if (counters->publish_received > published && conn->source.state == OPEN &&
+        (stream->needs || worker->shard.counters.tickets > tickets)) {
+        change_state(worker, conn, SLOWED);
+        stream->held = true;
+        watch(worker, conn, blocked(conn));
+    }
+}
+
 static void conn_read(struct tf_worker *worker, struct tf_worker_conn *conn)
 {
     size_t length;
@@ -458,7 +516,11 @@ static void conn_read(struct tf_worker *worker, struct tf_worker_conn *conn)
         conn_end(worker, conn, false);
         return;
     }
-    conn->stream->ops->input(conn->stream, tf_bytes_of(worker->buffer, length));
+    if (worker->slow) {
+        read_slowly(worker, conn, tf_bytes_of(worker->buffer, length));
+    } else {
+        conn->stream->ops->input(conn->stream, tf_bytes_of(worker->buffer, length));
+    }
 }
 
 /* Congested: what is readable waits in the kernel until the mail has gone. */
@@ -507,14 +569,30 @@ void tf_worker_event(struct tf_worker *worker, const struct tf_loop_event *event
     }
 }
 
+static void read_again(struct tf_worker *worker, struct tf_worker_conn *conn)
+{
+    change_state(worker, conn, OPEN);
+    conn->stream->held = false;
+    watch(worker, conn, blocked(conn));
+}
+
+void tf_worker_resume_slowed(struct tf_worker *worker)
+{
+    struct tf_list_node *node;
+    while ((node = tf_list_first(&worker->slowed))) {
+        struct tf_worker_conn *conn = tf_container_of(node, struct tf_worker_conn, node);
+        if (worker->slow && conn->deadline > worker->now) {
+            return;
+        }
+        read_again(worker, conn);
+    }
+}
+
 void tf_worker_resume(struct tf_worker *worker)
 {
     struct tf_list_node *node;
     while ((node = tf_list_first(&worker->held))) {
-        struct tf_worker_conn *conn = tf_container_of(node, struct tf_worker_conn, node);
-        change_state(worker, conn, OPEN);
-        conn->stream->held = false;
-        watch(worker, conn, blocked(conn));
+        read_again(worker, tf_container_of(node, struct tf_worker_conn, node));
     }
     if (worker->channels_held) {
         tf_worker_channels_resume(worker);
@@ -536,12 +614,20 @@ void tf_worker_give_up(struct tf_worker *worker, tf_time now)
 tf_time tf_worker_next_end(const struct tf_worker *worker)
 {
     struct tf_list_node *node = tf_list_first(&worker->ending);
-    return node ? tf_container_of(node, struct tf_worker_conn, node)->deadline : TF_TIME_NEVER;
+    struct tf_list_node *slow = tf_list_first(&worker->slowed);
+    tf_time at = TF_TIME_NEVER;
+    if (node) {
+        at = tf_container_of(node, struct tf_worker_conn, node)->deadline;
+    }
+    if (slow) {
+        at = TF_MIN(at, tf_container_of(slow, struct tf_worker_conn, node)->deadline);
+    }
+    return at;
 }
 
 void tf_worker_break(struct tf_worker *worker)
 {
-    struct tf_list *lists[] = {&worker->open, &worker->held, &worker->ending};
+    struct tf_list *lists[] = {&worker->open, &worker->held, &worker->slowed, &worker->ending};
     for (size_t i = 0; i < TF_COUNT(lists); i++) {
         struct tf_list_node *node;
         while ((node = tf_list_first(lists[i]))) {

@@ -16,9 +16,9 @@ enum {
 /* The whole of a connection's record here. It must stay small: 100,000 idle ones are kept. */
 struct tf_worker_conn {
     struct tf_worker_source source;
-    struct tf_list_node node; /* worker->open, ->held or ->ending */
+    struct tf_list_node node; /* worker->open, ->held, ->slowed or ->ending */
     struct tf_stream *stream; /* NULL while DRAINING */
-    tf_time deadline;         /* of CLOSING and DRAINING */
+    tf_time deadline;         /* of SLOWED, CLOSING and DRAINING */
 };
 
 _Static_assert(sizeof(struct tf_worker_conn) <= 64, "an idle connection is cheap");
@@ -39,10 +39,16 @@ void tf_worker_write(struct tf_worker *worker);
 /* Watches again what was put aside while the worker was congested. */
 void tf_worker_resume(struct tf_worker *worker);
 
+/* Touches the streams whose output has waited for what the store has done now. */
+void tf_worker_ungate(struct tf_worker *worker);
+
+/* Watches publishers again that have rested for the sake of a slow store. */
+void tf_worker_resume_slowed(struct tf_worker *worker);
+
 /* Gives up the connections whose time to end has passed (TF_TIME_NEVER: all that are ending). */
 void tf_worker_give_up(struct tf_worker *worker, tf_time now);
 
-/* When the next connection has had its time to end; TF_TIME_NEVER: none is ending. */
+/* When the next connection has had its time to end, or to rest; TF_TIME_NEVER: none has one. */
 tf_time tf_worker_next_end(const struct tf_worker *worker);
 
 /* Watches the listeners that rested again. */

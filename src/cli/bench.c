@@ -28,6 +28,8 @@ enum option_key {
     KEY_STALL,
     KEY_SERVER_PID,
     KEY_BARE,
+    KEY_DURABLE,
+    KEY_BACKLOG,
     KEY_HELP
 };
 
@@ -47,7 +49,8 @@ const char tf_cli_bench_text[] =
     "  --subscribers N     how many (1)\n"
     "  --topics N          how many (the smaller of both)\n"
     "  --window N          closed loop: messages of a publisher that not all its subscribers have\n"
-    "                      seen (64); with AMQP also what it leaves unsettled (256)\n"
+    "                      seen (64); with AMQP (256) and --durable also what it leaves\n"
+    "                      unacknowledged\n"
     "  --rate N            open loop instead: messages a second, all publishers together; latency\n"
     "                      counts from when a message was due\n"
     "  -s, --size BYTES    of a payload (64, at least 16)\n"
@@ -58,6 +61,10 @@ const char tf_cli_bench_text[] =
     "  --warm-up MS        load before measuring begins (300)\n"
     "  --stall S           without an arrival: what is missing is lost, the run ends (5)\n"
     "  --version 4|5       MQTT: 3.1.1 or 5.0 (4)\n"
+    "  --durable           what is sent is to outlive the broker. MQTT: subscribers have sessions\n"
+    "                      that last, for a minute more with 5.0; AMQP: durable termini and\n"
+    "                      messages\n"
+    "  --backlog N         AMQP, closed loop: so many messages wait in each queue all the time\n"
     "  --connections N     no load: this many connections that subscribe (AMQP: each a session\n"
     "                      and a receiver, all of one address) and idle for --seconds (0: until\n"
     "                      the end is told by a signal)\n"
@@ -81,6 +88,8 @@ static const struct option options[] = {
     {"connections", required_argument, NULL, KEY_CONNECTIONS},
     {"server-pid", required_argument, NULL, KEY_SERVER_PID},
     {"bare", no_argument, NULL, KEY_BARE},
+    {"durable", no_argument, NULL, KEY_DURABLE},
+    {"backlog", required_argument, NULL, KEY_BACKLOG},
     {"output", required_argument, NULL, 'o'},
     {"help", no_argument, NULL, KEY_HELP},
     {NULL, 0, NULL, 0},
@@ -105,6 +114,7 @@ static bool take_number(struct given *given, int key, const char *text)
         {KEY_SUBSCRIBERS, &config->subscribers, 1, 1000000},
         {KEY_TOPICS, &config->topics, 1, 1000000},
         {KEY_WINDOW, &config->window, 1, 1000000},
+        {KEY_BACKLOG, &config->backlog, 1, 1000000},
         {KEY_RATE, &config->rate, 1, 100000000},
         {'s', &config->size, TF_BENCH_STAMP_SIZE, TF_BENCH_SIZE_MAX},
         {KEY_SECONDS, &config->seconds, 0, 1000000},
@@ -136,6 +146,9 @@ static void take(struct given *given, int key, const char *text)
         break;
     case KEY_BARE:
         config->bare = true;
+        break;
+    case KEY_DURABLE:
+        config->durable = true;
         break;
     case KEY_HELP:
         given->help = true;
@@ -188,8 +201,13 @@ static const char *complete(struct given *given)
         return "--window and --rate exclude each other";
     if (config->messages && given->seconds)
         return "--messages and --seconds exclude each other";
-    if (config->bare && (config->qos == 2 || config->idle))
-        return "the bare forwarder knows only load at QoS 0 and 1";
+    if (config->bare && (config->qos == 2 || config->idle || config->backlog))
+        return "the bare forwarder knows only load at QoS 0 and 1, and no --backlog";
+    if (config->backlog &&
+        (config->protocol != &tf_bench_amqp || config->rate || config->idle ||
+         config->publishers != config->topics || config->subscribers != config->topics))
+        return "--backlog is for AMQP with as many publishers as subscribers, each pair with its "
+               "topic, in closed loop";
     if (config->rate)
         config->window = 0;
     if (!config->messages && !given->seconds)
@@ -200,7 +218,7 @@ static const char *complete(struct given *given)
         config->publishers = config->subscribers = 0;
     if (config->idle) /* MQTT: each subscribes to its own */
         config->topics = config->protocol == &tf_bench_amqp;
-    if ((uint64_t)config->publishers * (config->window ? config->window : 1) > 1u << 28)
+    if ((uint64_t)config->publishers * ((uint64_t)config->window + config->backlog + 1) > 1u << 28)
         return "more messages under way than fit in memory: a smaller --window";
     if ((uint64_t)config->subscribers * ((config->publishers + 1) / TF_MAX(config->topics, 1u)) >
         1u << 28)

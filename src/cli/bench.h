@@ -31,11 +31,13 @@ struct tf_bench_config {
     uint8_t version;      /* enum tf_mqtt_version, 4 or 5 */
     uint8_t qos;          /* AMQP: 0 settled, 1 unsettled, 2 and the receiver settles second */
     bool bare;            /* the peer is tests/bench/forwarder.c and not a broker */
+    bool durable;         /* what is sent is to outlive the broker: see bench.c's help */
     bool json;            /* how to report */
     uint32_t publishers;  /* 0 with `idle` */
     uint32_t subscribers; /* 0 with `idle` */
     uint32_t topics;      /* at most the smaller of both; 0: just that */
     uint32_t window;      /* of each publisher, closed loop; 0: open loop at `rate` */
+    uint32_t backlog;     /* AMQP: messages that wait in each queue all the time; 0: none */
     uint32_t rate;        /* messages a second of all publishers together; 0: closed loop */
     uint32_t size;        /* of a payload, TF_BENCH_STAMP_SIZE or more */
     uint32_t seconds;     /* of measuring; 0: `messages` decides. idle: of staying, 0 for ever */
@@ -62,6 +64,7 @@ struct tf_bench_result {
     double own_load;                      /* share of a core that the generator itself took in it */
     double server_us;                     /* CPU time of `server_pid` in it; below 0: not known */
     struct tf_bench_histogram latency_us; /* of the measured arrivals */
+    struct tf_bench_histogram ack_us;     /* of acknowledgements, where one was awaited at a time */
 };
 
 /*

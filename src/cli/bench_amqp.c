@@ -116,12 +116,15 @@ static void configure(struct tf_bench_world *world, struct tf_bench_client *clie
                                        .hostname = tf_bytes_str(config->host)};
 }
 
-/* The first bytes of a message: the head of its one section, and the stamp. */
-static struct tf_bytes head_write(uint8_t at[HEAD_MAX], size_t size, uint32_t publisher,
-                                  uint32_t number, tf_time sent)
+/* The first bytes of a message: a header if it is durable, the head of its data, and the stamp. */
+static struct tf_bytes head_write(uint8_t at[HEAD_MAX], const struct tf_bench_config *config,
+                                  uint32_t publisher, uint32_t number, tf_time sent)
 {
+    static const uint8_t header[] = {0x00, 0x53, 0x70, 0xC0, 0x02, 0x01, 0x41}; /* 3.2.1 */
     struct tf_writer writer = tf_writer_of(at, HEAD_MAX);
-    tf_amqp_write_data_head(&writer, size);
+    if (config->durable)
+        tf_write_bytes(&writer, tf_bytes_of(header, sizeof header));
+    tf_amqp_write_data_head(&writer, config->size);
     size_t length = tf_writer_length(&writer);
     tf_bench_stamp_write(at + length, publisher, number, sent);
     return tf_bytes_of(at, length + TF_BENCH_STAMP_SIZE);
@@ -156,7 +159,7 @@ static enum tf_err make_frame(struct tf_bench_world *world, struct tf_bench_clie
     static const uint8_t tag[4] = {0};
     size_t size = world->config->size;
     uint8_t head[HEAD_MAX];
-    struct tf_bytes first = head_write(head, size, 0, 0, 0);
+    struct tf_bytes first = head_write(head, world->config, 0, 0, 0);
     size_t message = first.length - TF_BENCH_STAMP_SIZE + size;
     struct tf_amqp_performative transfer = {.type = TF_AMQP_TRANSFER_FRAME};
     transfer.transfer = (struct tf_amqp_transfer){.has_delivery_id = true,
@@ -216,7 +219,7 @@ static enum tf_err bare_frame(struct tf_bench_world *world, struct tf_bench_clie
     if (tf_amqp_performative_read(frame->body, frame->type, &performative, &payload, &condition))
         return fail(world, "a bad frame from the bare forwarder", NULL);
     if (performative.type == TF_AMQP_DISPOSITION && client->unacked > 0) {
-        client->unacked--;
+        tf_bench_acknowledged(world, client, now);
         return TF_OK;
     }
     if (performative.type != TF_AMQP_TRANSFER_FRAME ||
@@ -271,6 +274,7 @@ static enum tf_err bare_publish(struct tf_bench_world *world, struct tf_bench_cl
     uint32_t number = tf_bench_ledger_send(&world->ledger, client->index);
     tf_bench_stamp_write(room + client->stamp_offset, client->index, number, sent);
     client->unacked += world->config->qos > 0;
+    client->sent = sent;
     client->out.end += client->frame_length;
     return TF_OK;
 }
@@ -291,6 +295,8 @@ static enum tf_err attach(struct tf_bench_world *world, struct tf_bench_client *
         .source = {.type = TF_AMQP_SOURCE, .has_address = true},
         .target = {.type = TF_AMQP_TARGET, .has_address = true, .address = address}};
     attach.source.address = tf_bytes_str(sender ? amqp->name : amqp->address);
+    if (world->config->durable)
+        attach.source.durable = attach.target.durable = TF_AMQP_DURABLE_UNSETTLED_STATE;
     return tf_amqp_link_attach(amqp->session, amqp->link_memory, tf_amqp_link_size(&amqp->config),
                                client, &attach, &amqp->link);
 }
@@ -312,12 +318,29 @@ static enum tf_err set_up(struct tf_bench_world *world, struct tf_bench_client *
     return err == TF_AGAIN ? TF_OK : err;
 }
 
-static void on_attached(struct tf_bench_client *client, const struct tf_amqp_event *event)
+static void on_attached(struct tf_bench_world *world, struct tf_bench_client *client,
+                        const struct tf_amqp_event *event)
 {
     if (client->role == TF_BENCH_PUBLISHER || event->attach.source.type == TF_AMQP_TERMINUS_NONE)
         return; /* a refusal has its reason in the detach that follows (2.6.3) */
-    tf_amqp_link_credit(client->amqp->link, client->amqp->credit, false);
+    if (!world->config->backlog)
+        tf_amqp_link_credit(client->amqp->link, client->amqp->credit, false);
     client->state = TF_BENCH_READY;
+}
+
+/* With a backlog a receiver may take what is beyond it, however little. */
+static void take_beyond(struct tf_bench_world *world, struct tf_bench_client *client)
+{
+    const struct tf_bench_ledger *ledger = &world->ledger;
+    struct tf_bench_amqp_client *amqp = client->amqp;
+    if (!world->config->backlog || client->role != TF_BENCH_SUBSCRIBER || !amqp->link ||
+        client->state != TF_BENCH_READY)
+        return;
+    /* Its sender's index is its own. */
+    uint32_t waiting = ledger->senders[client->index].sent - ledger->pairs[client->index].next;
+    uint32_t credit = waiting > world->backlog ? waiting - world->backlog : 0;
+    if (credit > 0 && tf_amqp_link_credit_left(amqp->link) == 0) /* never topped up: credit_of */
+        tf_amqp_link_credit(amqp->link, credit, false);
 }
 
 /* Keeps a part of a message; what is kept is not read before it is whole. */
@@ -365,21 +388,21 @@ static enum tf_err on_transfer(struct tf_bench_world *world, struct tf_bench_cli
         if (err && err != TF_NOT_FOUND)
             return fail(world, "a delivery cannot be settled", NULL);
     }
-    if (tf_amqp_link_credit_left(amqp->link) <= amqp->credit / 2)
+    if (!world->config->backlog && tf_amqp_link_credit_left(amqp->link) <= amqp->credit / 2)
         tf_amqp_link_credit(amqp->link, amqp->credit, false);
     return TF_OK;
 }
 
 /* 3.4: only accepted is a success. */
 static void on_outcome(struct tf_bench_world *world, struct tf_bench_client *client,
-                       const struct tf_amqp_event *event)
+                       const struct tf_amqp_event *event, tf_time now)
 {
     if (!event->settled && event->state.type <= TF_AMQP_STATE_RECEIVED)
         return;
     world->refused += event->state.type != TF_AMQP_STATE_ACCEPTED;
     if (!event->settled)
         (void)tf_amqp_settle(client->amqp->connection, event->delivery, &event->state);
-    client->unacked--;
+    tf_bench_acknowledged(world, client, now);
 }
 
 static enum tf_err on_needs(struct tf_bench_amqp_client *amqp, const struct tf_amqp_event *event)
@@ -404,7 +427,7 @@ static enum tf_err on_event(struct tf_bench_world *world, struct tf_bench_client
         client->state = TF_BENCH_SUBSCRIBING;
         return TF_OK;
     case TF_AMQP_ATTACHED:
-        on_attached(client, event);
+        on_attached(world, client, event);
         return TF_OK;
     case TF_AMQP_FLOW:
         if (client->role == TF_BENCH_PUBLISHER && event->drain)
@@ -415,7 +438,7 @@ static enum tf_err on_event(struct tf_bench_world *world, struct tf_bench_client
     case TF_AMQP_TRANSFER:
         return on_transfer(world, client, event, now);
     case TF_AMQP_OUTCOME:
-        on_outcome(world, client, event);
+        on_outcome(world, client, event, now);
         return TF_OK;
     case TF_AMQP_NEEDS:
         return on_needs(amqp, event);
@@ -477,6 +500,7 @@ static enum tf_err amqp_flush(struct tf_bench_world *world, struct tf_bench_clie
     if (!amqp || !amqp->connection)
         return TF_OK;
     enum tf_err err = lend(amqp);
+    take_beyond(world, client);
     if (!err)
         err = drain(client, now);
     if (!err)
@@ -580,12 +604,13 @@ static enum tf_err amqp_publish(struct tf_bench_world *world, struct tf_bench_cl
     uint8_t head[HEAD_MAX], tag[4] = {(uint8_t)(number >> 24), (uint8_t)(number >> 16),
                                       (uint8_t)(number >> 8), (uint8_t)number};
     struct tf_bytes body = tf_bytes_of(amqp->body, size - TF_BENCH_STAMP_SIZE);
-    struct tf_amqp_sending sending = {.handle = number,
-                                      .tag = tf_bytes_of(tag, sizeof tag),
-                                      .head = head_write(head, size, client->index, number, sent),
-                                      .body = &body,
-                                      .body_count = 1,
-                                      .settled = world->config->qos == 0};
+    struct tf_amqp_sending sending = {
+        .handle = number,
+        .tag = tf_bytes_of(tag, sizeof tag),
+        .head = head_write(head, world->config, client->index, number, sent),
+        .body = &body,
+        .body_count = 1,
+        .settled = world->config->qos == 0};
     bool borrowed;
     uint64_t delivery;
     sending.owner = size > COPIED_MAX;
@@ -604,6 +629,7 @@ static enum tf_err amqp_publish(struct tf_bench_world *world, struct tf_bench_cl
                    : fail(world, "a message cannot be sent", NULL);
     tf_bench_ledger_send(&world->ledger, client->index);
     client->unacked += !sending.settled;
+    client->sent = sent;
     return TF_OK;
 }
 

@@ -65,6 +65,15 @@ void tf_bench_arrived(struct tf_bench_world *world, const struct tf_bench_client
     }
 }
 
+void tf_bench_acknowledged(struct tf_bench_world *world, struct tf_bench_client *client,
+                           tf_time now)
+{
+    /* With several under way nothing tells which one it was without a table. */
+    if (client->unacked == 1 && world->ack_us)
+        tf_bench_histogram_add(world->ack_us, now > client->sent ? now - client->sent : 0);
+    client->unacked--;
+}
+
 uint32_t tf_bench_topic(const struct tf_bench_world *world, const struct tf_bench_client *client)
 {
     uint32_t topics = world->config->topics;

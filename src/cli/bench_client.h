@@ -32,6 +32,7 @@ struct tf_bench_client {
     enum tf_bench_state state;
     uint32_t index;         /* among those of its role */
     uint32_t unacked;       /* publisher: sent and not yet answered, where there is an answer */
+    tf_time sent;           /* publisher: the last message */
     uint32_t in_flight_max; /* publisher: how many of these may be */
     struct tf_bench_buffer out;
     uint8_t *frame; /* publisher: a message ready to be patched; NULL: none is used */
@@ -47,6 +48,8 @@ struct tf_bench_world {
     uint32_t run; /* makes addresses and client ids differ from those of other runs */
     struct tf_bench_ledger ledger;
     struct tf_bench_histogram *latency_us; /* NULL: not measuring */
+    struct tf_bench_histogram *ack_us;     /* likewise */
+    uint32_t backlog; /* of each queue just now: config's, until all is to be taken */
     uint64_t refused;
     char why[96]; /* of the last failure */
     void *context;
@@ -107,6 +110,10 @@ void tf_bench_stamp_write(uint8_t *at, uint32_t publisher, uint32_t number, tf_t
 /* Enters a message that `client` has got, whatever is in it. */
 void tf_bench_arrived(struct tf_bench_world *world, const struct tf_bench_client *client,
                       struct tf_bytes payload, tf_time now);
+
+/* Takes a publisher's acknowledgement off the account; one must be due. */
+void tf_bench_acknowledged(struct tf_bench_world *world, struct tf_bench_client *client,
+                           tf_time now);
 
 /* Which address a client uses, of those of a run. */
 uint32_t tf_bench_topic(const struct tf_bench_world *world, const struct tf_bench_client *client);

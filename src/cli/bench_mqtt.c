@@ -64,6 +64,8 @@ enum tf_err tf_bench_mqtt_greet(struct tf_bench_world *world, struct tf_bench_cl
     static const char letters[] = {'p', 's', 'i'};
     (void)now;
     client->in_flight_max = ID_COUNT / 2;
+    if (world->config->durable && world->config->window) /* an acknowledgement says more then */
+        client->in_flight_max = TF_MIN(client->in_flight_max, world->config->window);
     if (client->role == TF_BENCH_PUBLISHER) {
         enum tf_err err = make_frame(world, client);
         if (err)
@@ -74,9 +76,17 @@ enum tf_err tf_bench_mqtt_greet(struct tf_bench_world *world, struct tf_bench_cl
     char name[NAME_MAX];
     int length = snprintf(name, sizeof name, "bench-%04x-%c%u", (unsigned)world->run & 0xFFFF,
                           letters[client->role], (unsigned)client->index);
+    bool lasts = world->config->durable && client->role == TF_BENCH_SUBSCRIBER;
     struct tf_mqtt_connect packet = {.version = world->config->version,
-                                     .clean_start = true,
+                                     .clean_start = !lasts,
                                      .client_id = tf_bytes_of(name, (size_t)length)};
+    uint8_t expiry[8];
+    if (lasts && world->config->version == TF_MQTT_5) {
+        struct tf_mqtt_property property = {.id = TF_MQTT_SESSION_EXPIRY, .number = 60};
+        struct tf_writer properties = tf_writer_of(expiry, sizeof expiry);
+        tf_mqtt_property_write(&properties, &property);
+        packet.properties = tf_bytes_of(expiry, tf_writer_length(&properties));
+    }
     size_t size = tf_mqtt_connect_size(&packet);
     uint8_t *room = tf_bench_buffer_reserve(&client->out, size);
     if (!room)
@@ -183,7 +193,7 @@ static enum tf_err on_publish(struct tf_bench_world *world, struct tf_bench_clie
 
 /* MQTT 5.0 4.3.2, 4.3.3: both halves, as publisher and as subscriber. */
 static enum tf_err on_ack(struct tf_bench_world *world, struct tf_bench_client *client,
-                          const struct tf_mqtt_frame *frame)
+                          const struct tf_mqtt_frame *frame, tf_time now)
 {
     struct tf_mqtt_ack packet;
     uint8_t reason;
@@ -197,7 +207,7 @@ static enum tf_err on_ack(struct tf_bench_world *world, struct tf_bench_client *
     world->refused += refused;
     if (packet.type == TF_MQTT_PUBREC && !refused)
         return send_ack(world, client, TF_MQTT_PUBREL, packet.packet_id);
-    client->unacked--;
+    tf_bench_acknowledged(world, client, now);
     return TF_OK;
 }
 
@@ -213,7 +223,7 @@ static enum tf_err on_frame(struct tf_bench_world *world, struct tf_bench_client
     case TF_MQTT_PUBREC:
     case TF_MQTT_PUBREL:
     case TF_MQTT_PUBCOMP:
-        return on_ack(world, client, frame);
+        return on_ack(world, client, frame, now);
     case TF_MQTT_CONNACK:
         return on_connack(world, client, frame);
     case TF_MQTT_SUBACK:
@@ -292,6 +302,7 @@ enum tf_err tf_bench_mqtt_publish(struct tf_bench_world *world, struct tf_bench_
     if (client->id_offset) {
         put_id(room + client->id_offset, (uint16_t)(number % ID_COUNT + 1));
         client->unacked++;
+        client->sent = sent;
     }
     client->out.end += client->frame_length;
     return TF_OK;

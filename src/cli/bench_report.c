@@ -23,9 +23,16 @@ static double server_us_each(const struct tf_bench_result *result)
     return result->measured ? result->server_us / (double)result->measured : 0;
 }
 
+static void print_histogram(const char *name, const struct tf_bench_histogram *histogram)
+{
+    printf("\"%s\":{\"p50\":%" PRIu64 ",\"p90\":%" PRIu64 ",\"p99\":%" PRIu64 ",\"max\":%" PRIu64
+           "}",
+           name, tf_bench_histogram_at(histogram, 50), tf_bench_histogram_at(histogram, 90),
+           tf_bench_histogram_at(histogram, 99), histogram->max);
+}
+
 static void report_json(const struct tf_bench_config *config, const struct tf_bench_result *result)
 {
-    const struct tf_bench_histogram *latency = &result->latency_us;
     printf("{\"protocol\":\"%s\",\"publishers\":%" PRIu32 ",\"subscribers\":%" PRIu32
            ",\"topics\":%" PRIu32 ",\"window\":%" PRIu32 ",\"rate\":%" PRIu32 ",\"size\":%" PRIu32
            ",\"qos\":%u,\"version\":%u,\"bare\":%s,",
@@ -43,10 +50,13 @@ static void report_json(const struct tf_bench_config *config, const struct tf_be
     if (result->server_us >= 0)
         printf("\"server_cpu_us\":%.1f,\"server_cpu_us_per_message\":%.4f,", result->server_us,
                server_us_each(result));
-    printf("\"generator_load\":%.3f,\"latency_us\":{\"p50\":%" PRIu64 ",\"p90\":%" PRIu64
-           ",\"p99\":%" PRIu64 ",\"max\":%" PRIu64 "}}\n",
-           result->own_load, tf_bench_histogram_at(latency, 50), tf_bench_histogram_at(latency, 90),
-           tf_bench_histogram_at(latency, 99), latency->max);
+    printf("\"generator_load\":%.3f,", result->own_load);
+    print_histogram("latency_us", &result->latency_us);
+    if (result->ack_us.total) {
+        fputs(",", stdout);
+        print_histogram("ack_us", &result->ack_us);
+    }
+    puts("}");
 }
 
 static void report_text(const struct tf_bench_config *config, const struct tf_bench_result *result)
@@ -64,6 +74,12 @@ static void report_text(const struct tf_bench_config *config, const struct tf_be
     printf("latency     p50 %" PRIu64 "  p90 %" PRIu64 "  p99 %" PRIu64 "  max %" PRIu64 " us\n",
            tf_bench_histogram_at(latency, 50), tf_bench_histogram_at(latency, 90),
            tf_bench_histogram_at(latency, 99), latency->max);
+    if (result->ack_us.total)
+        printf("acknowledged p50 %" PRIu64 "  p90 %" PRIu64 "  p99 %" PRIu64 "  max %" PRIu64
+               " us, of a message alone\n",
+               tf_bench_histogram_at(&result->ack_us, 50),
+               tf_bench_histogram_at(&result->ack_us, 90),
+               tf_bench_histogram_at(&result->ack_us, 99), result->ack_us.max);
     printf("lost        %" PRIu64 " of %" PRIu64 ", repeated %" PRIu64 ", out of order %" PRIu64
            ", foreign %" PRIu64 ", refused %" PRIu64 "\n",
            lost(result), result->expected, result->duplicates, result->late, result->aliens,

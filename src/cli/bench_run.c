@@ -31,7 +31,8 @@ enum {
     READ_SIZE = 256 * 1024,
     UNSENT_MAX =
         1024 * 1024, /* of a publisher in open loop; beyond that messages wait their turn */
-    SPIN_US = 1000   /* open loop: a message that is due so soon is not slept for */
+    BACKLOG_STEP_US = 20000,
+    SPIN_US = 1000 /* open loop: a message that is due so soon is not slept for */
 };
 
 enum phase { CONNECTING, IDLING, WARM_UP, MEASURING, DRAINING, OVER };
@@ -288,6 +289,8 @@ static bool is_open(const struct engine *engine, const struct conn *conn)
 static enum tf_err publish(struct engine *engine, struct conn *conn, tf_time sent)
 {
     enum tf_err err = engine->protocol->publish(&engine->world, &conn->client, sent);
+    if (!err && engine->world.backlog) /* its subscriber may take one more */
+        touch(engine, &engine->conns[engine->config->publishers + conn->client.index]);
     return err == TF_NO_MEMORY ? no_memory(engine) : err;
 }
 
@@ -456,13 +459,14 @@ static void begin_measuring(struct engine *engine)
     engine->begin = mark(engine);
     engine->sent_at_begin = engine->world.ledger.sent;
     engine->world.latency_us = &engine->result->latency_us;
+    engine->world.ack_us = &engine->result->ack_us;
 }
 
 static void end_measuring(struct engine *engine)
 {
     struct mark end = mark(engine);
     struct tf_bench_result *result = engine->result;
-    engine->world.latency_us = NULL;
+    engine->world.latency_us = engine->world.ack_us = NULL;
     if (result->stalled && engine->progress > engine->begin.at)
         end.at = engine->progress;
     result->seconds = (double)(end.at - engine->begin.at) / 1e6;
@@ -470,6 +474,14 @@ static void end_measuring(struct engine *engine)
     if (result->seconds > 0)
         result->own_load = (double)(end.own_us - engine->begin.own_us) / 1e6 / result->seconds;
     result->server_us = end.server_us < 0 ? -1 : end.server_us - engine->begin.server_us;
+}
+
+/* True when as much waits in the queues as is to wait there. */
+static bool is_full(const struct engine *engine)
+{
+    const struct tf_bench_ledger *ledger = &engine->world.ledger;
+    uint64_t backlog = (uint64_t)engine->config->backlog * engine->config->topics;
+    return ledger->expected - ledger->arrived >= backlog;
 }
 
 static enum tf_err run_load(struct engine *engine)
@@ -481,6 +493,8 @@ static enum tf_err run_load(struct engine *engine)
     engine->phase = WARM_UP;
     tf_time end = tf_time_add(engine->now, config->warm_up_ms * TF_MILLISECOND);
     enum tf_err err = load(engine, WARM_UP, end, false);
+    while (!err && !engine->result->stalled && !is_full(engine))
+        err = load(engine, WARM_UP, tf_time_add(engine->now, BACKLOG_STEP_US), false);
     if (err || engine->result->stalled)
         return err;
     begin_measuring(engine);
@@ -491,6 +505,9 @@ static enum tf_err run_load(struct engine *engine)
     end_measuring(engine);
     if (err || engine->result->stalled)
         return err;
+    engine->world.backlog = 0;
+    for (uint32_t i = 0; config->backlog && i < config->subscribers; i++)
+        touch(engine, &engine->conns[config->publishers + i]);
     return load(engine, DRAINING, TF_TIME_NEVER, true);
 }
 
@@ -520,6 +537,7 @@ static enum tf_err engine_init(struct engine *engine)
     engine->phase = CONNECTING;
     engine->now = engine->progress = engine->ticked = tf_clock_now();
     engine->world.config = config;
+    engine->world.backlog = config->backlog;
     engine->world.run = (uint32_t)(tf_clock_wall() / 1000);
     engine->world.context = engine;
     engine->world.arrived = on_arrived;
@@ -541,8 +559,9 @@ static enum tf_err engine_init(struct engine *engine)
                                     : TF_BENCH_SUBSCRIBER;
         client->index = publisher ? i : i - config->publishers;
     }
-    if (!config->idle && !tf_bench_ledger_init(&engine->world.ledger, config->publishers,
-                                               config->subscribers, config->topics, config->window))
+    if (!config->idle && !tf_bench_ledger_init(
+                             &engine->world.ledger, config->publishers, config->subscribers,
+                             config->topics, config->window ? config->window + config->backlog : 0))
         return no_memory(engine);
     if (tf_loop_new(&engine->loop))
         return network(engine, "no event loop");

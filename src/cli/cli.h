@@ -44,4 +44,7 @@ int tf_cli_queues(int argc, char **argv);
 /* `trefoil sessions`, `connections`: what a running broker has of them. */
 int tf_cli_list(int argc, char **argv);
 
+/* `trefoil store`: the store of a broker, looked at and copied. */
+int tf_cli_store(int argc, char **argv);
+
 #endif

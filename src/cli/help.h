@@ -33,5 +33,6 @@ extern const struct tf_cli_manual tf_cli_coap_manual;
 extern const struct tf_cli_manual tf_cli_queues_manual;
 extern const struct tf_cli_manual tf_cli_sessions_manual;
 extern const struct tf_cli_manual tf_cli_connections_manual;
+extern const struct tf_cli_manual tf_cli_store_manual;
 
 #endif

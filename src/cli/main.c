@@ -9,8 +9,8 @@
 #include <string.h>
 
 static const struct tf_cli_command commands[] = {
-    {"serve", "[-c FILE] [--listen URL]... [--memory] [--shards N] [--check]", "run a broker",
-     tf_cli_serve, NULL, tf_cli_serve_text},
+    {"serve", "[-c FILE] [--listen URL]... [--data DIR | --memory] [--shards N] [--check]",
+     "run a broker", tf_cli_serve, NULL, tf_cli_serve_text},
     {"pub", "URL (-m TEXT | -f FILE | -l | -s | -n) [OPTION]...", "publish messages", tf_cli_pub,
      &tf_cli_pub_manual, NULL},
     {"sub", "URL... [OPTION]...", "print the messages of addresses", tf_cli_sub, &tf_cli_sub_manual,
@@ -26,6 +26,9 @@ static const struct tf_cli_command commands[] = {
      &tf_cli_sessions_manual, NULL},
     {"connections", "[URL] [OPTION]...", "list the connections of a running broker", tf_cli_list,
      &tf_cli_connections_manual, NULL},
+    {"store", "check|stats|export|import|backup [DIR] [OPTION]...",
+     "check, count, copy and convert the store of a broker", tf_cli_store, &tf_cli_store_manual,
+     NULL},
     {"bench", "mqtt|coap|amqp URL [OPTION]...", "measure a broker", tf_cli_bench, NULL,
      tf_cli_bench_text},
 };

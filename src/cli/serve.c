@@ -10,7 +10,9 @@
 #include "broker/broker.h"
 #include "broker/coap_front.h"
 #include "broker/mqtt_front.h"
+#include "cli/data_folder.h"
 #include "port/clock.h"
+#include "port/folder.h"
 #include "port/notify.h"
 
 #include <errno.h>
@@ -20,6 +22,9 @@
 
 #define PART "serve"
 #define LISTEN_MAX 64
+#define FOLDER                                                                        \
+    "trefoil" /* of the store, where the user's programs keep what they must not lose \
+               */
 
 /* What the command line says. */
 struct arguments {
@@ -27,6 +32,7 @@ struct arguments {
     const char *listen[LISTEN_MAX];
     size_t listen_count;
     const char *shards;
+    const char *data;
     bool memory, check, json, verbose;
 };
 
@@ -45,9 +51,10 @@ const char tf_cli_serve_text[] =
     "      --listen URL   listen on URL, instead of where it would by default; may be repeated:\n"
     "                     mqtt://HOST:PORT, coap://HOST:PORT or amqp://HOST:PORT; port 0 takes a\n"
     "                     free one, host * all interfaces\n"
-    "      --memory       keep messages in memory: they are lost when the broker ends; this\n"
-    "                     version has no other store\n"
-    "      --data DIR     keep messages in DIR: not available in this version, and refused\n"
+    "      --data DIR     keep sessions, queues and messages in the folder DIR, which is made if\n"
+    "                     it is not there: what was acknowledged survives the broker's end, a\n"
+    "                     crash and a power cut\n"
+    "      --memory       keep everything in memory: it is lost when the broker ends\n"
     "      --shards N     threads that serve, 1 to 64; by default one for each processor\n"
     "      --check        check the configuration, print what is to be known about it, and end\n"
     "      --log FORMAT   log lines as `text` (default) or `json`\n"
@@ -55,10 +62,12 @@ const char tf_cli_serve_text[] =
     "  -h, --help         print this, and end\n"
     "\n"
     "Without a configuration it listens on port 1883 for MQTT, 5683 for CoAP and 5672 for AMQP,\n"
-    "at 127.0.0.1 and [::1], and lets everybody in. It prints `listening URL` for each socket,\n"
-    "then `ready`; the log goes to stderr.\n"
+    "at 127.0.0.1 and [::1], lets everybody in, and keeps its data in $XDG_STATE_HOME/trefoil, or\n"
+    "~/.local/state/trefoil. With one it keeps data where that says (`data`, `persistence`), else\n"
+    "in memory. It prints `listening URL` for each socket, then `ready`; the log goes to stderr.\n"
     "\n"
-    "Exit: 0 ended by a signal; 1 internal; 2 command line or configuration; 3 cannot listen.\n";
+    "Exit: 0 ended by a signal; 1 internal, or the store cannot be used or could not write all;\n"
+    "2 command line or configuration; 3 cannot listen.\n";
 
 /* ---- the command line ---- */
 
@@ -98,10 +107,11 @@ static int take_option(struct arguments *ret, int option, const char *value)
         ret->memory = true;
         break;
     case OPT_DATA:
-        fputs("trefoil serve: --data: durable storage is not available in this version. Leave the "
-              "option out, or say --memory: messages are then kept in memory and lost on exit\n",
-              stderr);
-        return TF_EXIT_USAGE;
+        if (!value[0]) {
+            return usage("--data takes a folder", "");
+        }
+        ret->data = value;
+        break;
     case OPT_SHARDS:
         ret->shards = value;
         break;
@@ -143,10 +153,29 @@ static int take_arguments(struct arguments *ret, int argc, char **argv)
     if (optind < argc) {
         return usage("it takes no argument: ", argv[optind]);
     }
+    if (ret->data && ret->memory) {
+        return usage("--data and --memory exclude each other", "");
+    }
     return -1;
 }
 
 /* ---- the configuration ---- */
+
+/* What the command line says of the store, and what holds where nobody says anything. */
+static enum tf_err choose_store(const struct arguments *arguments, struct tf_config *config,
+                                struct tf_config_report *report)
+{
+    config->memory = arguments->memory;
+    if (arguments->memory) {
+        return TF_OK;
+    }
+    if (arguments->data) {
+        return tf_config_set(config, "data", arguments->data, "--data", report);
+    }
+    config->persistence |= !arguments->file;
+    enum tf_err err = tf_cli_data_folder(NULL, &config->data_default);
+    return err == TF_NO_MEMORY ? err : TF_OK; /* whoever needs one misses it */
+}
 
 /* All sources together, finished. On an error the report says why, and *config is released. */
 static enum tf_err gather(const struct arguments *arguments, struct tf_config *config,
@@ -162,6 +191,9 @@ static enum tf_err gather(const struct arguments *arguments, struct tf_config *c
     }
     for (size_t i = 0; i < arguments->listen_count && !err; i++) {
         err = tf_config_add_url(config, arguments->listen[i], report);
+    }
+    if (!err) {
+        err = choose_store(arguments, config, report);
     }
     if (!err) {
         err = tf_config_finish(config, report);
@@ -295,6 +327,19 @@ static enum tf_err load(void *ctx, struct tf_config *ret_config)
 
 /* ---- the command ---- */
 
+/* The default folder stands in folders that may not be there yet; one that was named does not. */
+static enum tf_err make_folders(struct serve *serve, const struct tf_config *config)
+{
+    if (!config->data_default || strcmp(config->data, config->data_default) != 0 ||
+        !tf_folder_make(config->data)) {
+        return TF_OK;
+    }
+    tf_log_text(&serve->log, TF_LOG_ERROR, PART,
+                "cannot make %s: %s: name another folder (--data), or say --memory", config->data,
+                strerror(errno));
+    return TF_IO;
+}
+
 static int run(struct serve *serve, struct tf_config *config)
 {
     static const struct tf_front_type *const types[] = {&tf_mqtt_front_type, &tf_coap_front_type,
@@ -310,12 +355,17 @@ static int run(struct serve *serve, struct tf_config *config)
                                                .ctx = serve};
     struct tf_broker *broker = NULL;
     tf_log_text(&serve->log, TF_LOG_NOTICE, PART, "trefoil %s", TREFOIL_VERSION);
-    tf_log_text(&serve->log, TF_LOG_INFO, PART, "store: memory, lost on exit");
+    if (!config->data) {
+        tf_log_text(&serve->log, TF_LOG_INFO, PART, "store: memory, lost on exit");
+    } else if (make_folders(serve, config)) {
+        tf_config_release(config);
+        return TF_EXIT_INTERNAL;
+    }
     enum tf_err err = tf_broker_new(&broker, config, &broker_options);
     if (err) {
-        return err == TF_NO_MEMORY || err == TF_LIMIT ? TF_EXIT_INTERNAL
-               : err == TF_UNSUPPORTED                ? TF_EXIT_USAGE
-                                                      : TF_EXIT_NETWORK;
+        return err == TF_NO_MEMORY || err == TF_LIMIT || err == TF_CLOSED ? TF_EXIT_INTERNAL
+               : err == TF_UNSUPPORTED                                    ? TF_EXIT_USAGE
+                                                                          : TF_EXIT_NETWORK;
     }
     err = tf_broker_run(broker);
     notify(serve, "STOPPING=1");

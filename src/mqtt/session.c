@@ -45,28 +45,92 @@ void *tf_mqtt_session_take_sent(struct tf_mqtt_session *session)
     return memory;
 }
 
-uint16_t tf_mqtt_session_sent_add(struct tf_mqtt_session *session, uint64_t handle,
-                                  enum tf_mqtt_sent_state state)
+/* Uses a slot that is in no list, as the youngest. */
+static void use_slot(struct tf_mqtt_session *session, uint16_t packet_id, uint64_t handle,
+                     enum tf_mqtt_sent_state state)
 {
-    uint16_t packet_id = session->sent_free;
-    struct tf_mqtt_sent *slot;
-
-    tf_assert(!tf_mqtt_session_sent_full(session));
-    if (packet_id) {
-        slot = session->sent + packet_id - 1;
-        session->sent_free = slot->next;
-    } else {
-        packet_id = ++session->sent_fresh;
-        slot = session->sent + packet_id - 1;
-    }
-    *slot = (struct tf_mqtt_sent){.handle = handle, .prev = session->sent_last, .state = state};
+    session->sent[packet_id - 1] =
+        (struct tf_mqtt_sent){.handle = handle, .prev = session->sent_last, .state = state};
     if (session->sent_last)
         session->sent[session->sent_last - 1].next = packet_id;
     else
         session->sent_first = packet_id;
     session->sent_last = packet_id;
     session->sent_count++;
+}
+
+uint16_t tf_mqtt_session_sent_add(struct tf_mqtt_session *session, uint64_t handle,
+                                  enum tf_mqtt_sent_state state)
+{
+    uint16_t packet_id = session->sent_free;
+
+    tf_assert(!tf_mqtt_session_sent_full(session));
+    if (packet_id)
+        session->sent_free = session->sent[packet_id - 1].next;
+    else
+        packet_id = ++session->sent_fresh;
+    use_slot(session, packet_id, handle, state);
     return packet_id;
+}
+
+/* Makes all ids below one that was never used free ones, the lowest first. */
+static void free_gap(struct tf_mqtt_session *session, uint16_t packet_id)
+{
+    for (uint16_t id = packet_id - 1; id > session->sent_fresh; id--) {
+        session->sent[id - 1] =
+            (struct tf_mqtt_sent){.next = session->sent_free, .state = TF_MQTT_SENT_FREE};
+        if (session->sent_free)
+            session->sent[session->sent_free - 1].prev = id;
+        session->sent_free = id;
+    }
+    session->sent_fresh = packet_id;
+}
+
+/*
+ * Takes one id out of the list of free ones. What is before it there is known if that was made by
+ * free_gap; else it has to be looked for.
+ */
+static void take_free(struct tf_mqtt_session *session, uint16_t packet_id)
+{
+    const struct tf_mqtt_sent *slot = session->sent + packet_id - 1;
+    uint16_t before = slot->prev;
+
+    if (session->sent_free == packet_id) {
+        session->sent_free = slot->next;
+        return;
+    }
+    if (before == 0 || before > session->sent_fresh ||
+        session->sent[before - 1].state != TF_MQTT_SENT_FREE ||
+        session->sent[before - 1].next != packet_id) {
+        before = session->sent_free;
+        while (session->sent[before - 1].next != packet_id)
+            before = session->sent[before - 1].next;
+    }
+    session->sent[before - 1].next = slot->next;
+    if (slot->next)
+        session->sent[slot->next - 1].prev = before;
+}
+
+enum tf_err tf_mqtt_session_restore_sent(struct tf_mqtt_session *session, uint16_t packet_id,
+                                         uint64_t handle, enum tf_mqtt_sent_state state)
+{
+    if (packet_id == 0 || tf_mqtt_session_sent(session, packet_id) ||
+        (state != TF_MQTT_SENT_PUBACK && state != TF_MQTT_SENT_PUBREC &&
+         state != TF_MQTT_SENT_PUBCOMP))
+        return TF_MISUSE;
+    if (packet_id > session->sent_capacity)
+        return TF_NO_MEMORY;
+    if (packet_id > session->sent_fresh)
+        free_gap(session, packet_id);
+    else
+        take_free(session, packet_id);
+    use_slot(session, packet_id, handle, state);
+    return TF_OK;
+}
+
+uint16_t tf_mqtt_session_youngest(const struct tf_mqtt_session *session)
+{
+    return session->sent_last;
 }
 
 void tf_mqtt_session_sent_remove(struct tf_mqtt_session *session, uint16_t packet_id)
@@ -220,6 +284,29 @@ void tf_mqtt_session_published(struct tf_mqtt_session *session, uint16_t packet_
         entry->state = TF_MQTT_RECEIVED_DONE;
     else
         tf_mqtt_session_received_remove(session, entry); /* MQTT 5.0 4.3.3, figure 4.3 */
+}
+
+enum tf_err tf_mqtt_session_restore_received(struct tf_mqtt_session *session, uint16_t packet_id)
+{
+    if (packet_id == 0 || tf_mqtt_session_received(session, packet_id))
+        return TF_MISUSE;
+    if (tf_mqtt_session_received_full(session))
+        return TF_NO_MEMORY;
+    tf_mqtt_session_received_add(session, packet_id)->state = TF_MQTT_RECEIVED_DONE;
+    return TF_OK;
+}
+
+bool tf_mqtt_session_received_next(const struct tf_mqtt_session *session, uint32_t *cursor,
+                                   uint16_t *ret_packet_id)
+{
+    while (*cursor < session->received_slots) {
+        const struct tf_mqtt_received *entry = session->received + (*cursor)++;
+        if (entry->state != TF_MQTT_RECEIVED_FREE) {
+            *ret_packet_id = entry->packet_id;
+            return true;
+        }
+    }
+    return false;
 }
 
 void tf_mqtt_session_received_clear(struct tf_mqtt_session *session)

@@ -5,10 +5,12 @@
 #ifndef TF_ROUTE_INTERNAL_H
 #define TF_ROUTE_INTERNAL_H
 
+#include "route/kept.h"
 #include "route/shard.h"
 
 enum tf_shard_mail {
-    TF_MAIL_MESSAGE = 1, /* object: a counted message; tag: the ticket, 0 none; flags below */
+    TF_MAIL_MESSAGE = 1, /* object: a counted message; tag: the ticket, 0 none; value: the
+                            transaction, 0 none; flags below */
     TF_MAIL_TICKET,      /* tag: the ticket; count: matched; value: taken; reason: refused */
     TF_MAIL_BIND,        /* object: a counted bind. To every shard */
     TF_MAIL_BOUND,       /* object: a counted bind. From every shard to each home */
@@ -139,10 +141,78 @@ void tf_ticket_finish(struct tf_shard *shard, struct tf_ticket *ticket);
 uint32_t tf_shard_spread(struct tf_shard *shard, struct tf_message *message,
                          struct tf_ticket *ticket, struct tf_published *result);
 
-/* Answers mail that a ticket waits for; if it finds no memory no mail is read before it has gone.
+/*
+ * Answers mail that a ticket waits for, when the batch `result->stored` of this shard is done (0:
+ * at once); if it finds no memory no mail is read before it has gone.
  */
 void tf_shard_reply(struct tf_shard *shard, unsigned to, uint64_t ticket,
                     const struct tf_published *result);
+
+/* ---- the store: stored.c, shard_store.c, value_store.c ---- */
+
+/* Makes the shard's scratch at least so large. TF_NO_MEMORY. */
+TF_MUST_USE enum tf_err tf_stored_room(struct tf_shard *shard, size_t size);
+
+/* Frees it. */
+void tf_stored_room_release(struct tf_shard *shard);
+
+/* How a session's queue takes what its tail has (queue.c). */
+extern const struct tf_kept_ops tf_queue_kept_ops;
+
+/* An entry at this position is in memory: the tail's reader passes it over. TF_NO_MEMORY. */
+TF_MUST_USE enum tf_err tf_kept_note_restored(struct tf_kept *kept, uint64_t position);
+
+/* Begins to read the pages that are wanted. */
+void tf_kept_page(struct tf_shard *shard);
+
+/* What could not be read is wanted again, when its time has come. */
+void tf_kept_retry(struct tf_shard *shard);
+
+/* What was recorded in this shard: to be compared with a later one. */
+static inline uint64_t tf_shard_appended(const struct tf_shard *shard)
+{
+    return shard->config.store ? shard->config.store->appended : 0;
+}
+
+/* The batch that has what was recorded since `appended`; 0: nothing was, or it is done. */
+static inline uint64_t tf_shard_recorded_since(const struct tf_shard *shard, uint64_t appended)
+{
+    const struct tf_store_client *store = shard->config.store;
+    return store && store->appended != appended ? tf_store_current(store) : 0;
+}
+
+/* A ticket whose replies have all come ends when its batch (held.number) is done. */
+void tf_ticket_end(struct tf_shard *shard, struct tf_ticket *ticket);
+
+/* True: there is memory to hold one answer in. Without a store none is needed. */
+bool tf_held_ready(struct tf_shard *shard);
+
+/* Mails an answer when a batch is done (0: at once). False: no memory, nothing has happened. */
+bool tf_shard_hold(struct tf_shard *shard, unsigned to, const struct tf_mail *mail,
+                   uint64_t number);
+
+/* True: batch `number` is done, or there is no store. */
+static inline bool tf_shard_done(const struct tf_shard *shard, uint64_t number)
+{
+    return number == 0 || tf_store_done(shard->config.store, number);
+}
+
+/* Takes note of what is done and lets go of what has waited for it, a bounded number. */
+void tf_held_work(struct tf_shard *shard);
+
+/* Frees what is held, untold. */
+void tf_held_release(struct tf_shard *shard);
+
+/*
+ * Sets or clears the value of a message's address in its home (tf_values_set), and records it.
+ * TF_LIMIT: of values, or the store takes nothing new. TF_NO_MEMORY. Then nothing has changed.
+ */
+TF_MUST_USE enum tf_err tf_value_set(struct tf_shard *shard, struct tf_message *message,
+                                     unsigned writer);
+
+/* A value goes: the store, if it has it, is told so. */
+void tf_value_forget(struct tf_shard *shard, const struct tf_value *value,
+                     enum tf_store_level level);
 
 /* ---- named queues: named*.c ---- */
 

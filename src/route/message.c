@@ -56,12 +56,14 @@ static struct tf_message *make(const struct tf_envelope *envelope, size_t body,
     message->publication.body = &message->span;
     message->publication.body_count = 0;
     message->publication.kept = message;
+    message->publication.transaction = 0; /* of one publishing, not of what is kept of it */
     message->span = (struct tf_bytes){NULL, 0};
     message->alloc = alloc;
     message->size = size;
     message->chunks = NULL;
     message->chunk_capacity = 0;
     message->chunk_room = 0;
+    message->stored = 0;
     atomic_init(&message->encodings, NULL);
     atomic_init(&message->refs, 1);
     *ret_next = next;

@@ -53,6 +53,7 @@ struct tf_envelope {
     uint8_t priority;
     uint8_t payload_format; /* enum tf_payload_format */
     uint8_t body_format;    /* enum tf_body_format */
+    uint8_t slack;          /* levels below TF_STORE_DISK that its listener or address allows it */
     bool durable;           /* its producer wants it kept over a restart */
     bool retain;            /* becomes the value of its address, */
     bool clear;             /* or, with `retain`, leaves the address without one */
@@ -68,6 +69,8 @@ struct tf_publication {
     const struct tf_bytes *body;
     size_t body_count;
     struct tf_message *kept; /* set once something keeps it; the publication holds one count */
+    uint64_t transaction;    /* what is recorded of it becomes true together with what the publisher
+                                records; 0: need not. See tf_store_join */
 };
 
 /* Another protocol's form of a message, attached to it and freed with it. */
@@ -86,6 +89,7 @@ struct tf_message {
     struct tf_bytes *chunks; /* the body's pieces when it came in runs; each allocated */
     size_t chunk_capacity;
     size_t chunk_room; /* bytes that the last chunk has left; all others are full */
+    uint64_t stored;   /* the store's own word about it: its thread alone uses it */
     _Atomic(struct tf_encoding *) encodings;
     atomic_uint refs;
 };

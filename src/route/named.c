@@ -46,6 +46,8 @@ void tf_named_init(struct tf_shard *shard)
     tf_list_init(&all->unsent);
     tf_list_init(&all->commands);
     tf_list_init(&all->asleep);
+    tf_list_init(&all->moved);
+    tf_list_init(&all->unstored);
     tf_list_init(&all->letters.tickets);
     all->letters.done = tf_named_letter_answered;
     tf_timers_init(&all->entries, shard->now);
@@ -83,6 +85,13 @@ enum tf_err tf_named_configure(struct tf_named_queue *named, const struct tf_que
     if (length && !copy) {
         return TF_NO_MEMORY;
     }
+    enum tf_err err = tf_named_keep_as(named, spec);
+    if (err) {
+        if (copy) {
+            alloc->free(alloc->ctx, copy, length);
+        }
+        return err;
+    }
     copy_spec(named, spec, copy);
     if (!length) {
         tf_named_drop_letters(named); /* they have nowhere to go any more */
@@ -114,6 +123,7 @@ static void bound(struct tf_bind_owner *owner, uint64_t tag, enum tf_err err)
     struct tf_named_queue *named = tf_container_of(owner, struct tf_named_queue, binds);
     struct tf_list_node *node = tf_list_first(&named->opening);
     named->binds_waiting--;
+    tf_named_bound(named, tag, err);
     for (; node; node = tf_list_next(&named->opening, node)) {
         struct tf_named_opening *opening = tf_container_of(node, struct tf_named_opening, node);
         if (opening->last >= tag) {
@@ -125,6 +135,33 @@ static void bound(struct tf_bind_owner *owner, uint64_t tag, enum tf_err err)
     if (!named->dying) {
         open_ready(named);
     }
+}
+
+/* Binds it to what it is not bound to yet. */
+static enum tf_err bind_queue(struct tf_named_queue *named,
+                              const struct tf_queue_declaration *declaration,
+                              const struct tf_binding_options *options)
+{
+    struct tf_shard *shard = named->queue.shard;
+    uint64_t tag = named->bind_tag + 1;
+    enum tf_err err = tf_named_keep_binding(named, declaration->filter, options, tag);
+    if (err) {
+        return err;
+    }
+    if (declaration->alone) {
+        tf_named_forget_bindings(named);
+        tf_shard_unbind_all(shard, &named->queue);
+    }
+    named->values = named->private && declaration->values;
+    named->binds_waiting++;
+    err = tf_shard_bind(shard, &named->queue, declaration->filter, options, named->values,
+                        &named->binds, tag);
+    if (err) {
+        named->binds_waiting--;
+        named->values = false;
+        tf_named_bound(named, tag, err);
+    }
+    return err ? TF_NO_MEMORY : TF_OK;
 }
 
 enum tf_err tf_named_open(struct tf_named_queue *named, struct tf_named_opening *opening,
@@ -140,17 +177,9 @@ enum tf_err tf_named_open(struct tf_named_queue *named, struct tf_named_opening 
         options.qos = 1; /* every message is an entry; what it was published at stays with it */
         options.upgrade = true;
         options.retain_as_published = false;
-        if (declaration->alone) {
-            tf_shard_unbind_all(shard, &named->queue);
-        }
-        named->values = named->private && declaration->values;
-        named->binds_waiting++;
-        enum tf_err err = tf_shard_bind(shard, &named->queue, declaration->filter, &options,
-                                        named->values, &named->binds, named->bind_tag + 1);
+        enum tf_err err = bind_queue(named, declaration, &options);
         if (err) {
-            named->binds_waiting--;
-            named->values = false;
-            return TF_NO_MEMORY;
+            return err;
         }
         named->bind_tag++;
     }
@@ -198,6 +227,7 @@ static struct tf_named_queue *new_queue(struct tf_shard *shard, struct tf_bytes 
     tf_list_init(&named->moving);
     tf_list_init(&named->letters);
     tf_list_init(&named->posted);
+    tf_list_init(&named->unproven);
     tf_list_init(&named->binds.binds);
     named->binds.bound = bound;
     named->fresh = true;
@@ -206,29 +236,67 @@ static struct tf_named_queue *new_queue(struct tf_shard *shard, struct tf_bytes 
     return named;
 }
 
+static void free_queue(struct tf_named_queue *named)
+{
+    const struct tf_alloc *alloc = named->queue.shard->config.alloc;
+    tf_named_drop_letters(named);
+    tf_queue_unkeep(&named->queue, false);
+    if (named->spec.dead_letter.length) {
+        alloc->free(alloc->ctx, (void *)(uintptr_t)named->spec.dead_letter.data,
+                    named->spec.dead_letter.length);
+    }
+    tf_timers_cancel(&named->queue.shard->named.idle, &named->idle);
+    tf_list_unlink(&named->dirty);
+    tf_list_unlink(&named->unstored);
+    tf_list_remove(&named->in_all);
+    alloc->free(alloc->ctx, named, named->size);
+}
+
+enum tf_err tf_named_make(struct tf_shard *shard, const struct tf_queue_declaration *declaration,
+                          struct tf_named_queue **ret)
+{
+    bool private = declaration->name.length == 0;
+    if (!declaration->spec) {
+        return TF_NOT_FOUND;
+    }
+    if (!private && shard->config.max_queues &&
+        shard->named.queues.count >= shard->config.max_queues) {
+        return TF_LIMIT;
+    }
+    struct tf_named_queue *named = new_queue(shard, declaration->name, declaration->spec);
+    if (!named) {
+        return TF_NO_MEMORY;
+    }
+    named->private = private;
+    if (!private) {
+        (void)tf_tree_insert(&shard->named.queues, &named->node, named->name);
+    }
+    *ret = named;
+    return TF_OK;
+}
+
+void tf_named_unmake(struct tf_named_queue *named)
+{
+    if (!named->private) {
+        tf_tree_remove(&named->queue.shard->named.queues, &named->node);
+    }
+    free_queue(named);
+}
+
 enum tf_err tf_named_obtain(struct tf_shard *shard, const struct tf_queue_declaration *declaration,
                             struct tf_named_queue **ret)
 {
-    struct tf_named_queue *named = NULL;
-    bool private = declaration->name.length == 0;
-    if (!private) {
-        named = tf_named_queue_find(shard, declaration->name);
-    }
+    struct tf_named_queue *named =
+        declaration->name.length ? tf_named_queue_find(shard, declaration->name) : NULL;
     if (!named) {
-        if (!declaration->spec) {
-            return TF_NOT_FOUND;
+        enum tf_err err = tf_named_make(shard, declaration, &named);
+        if (err) {
+            return err;
         }
-        if (!private && shard->config.max_queues &&
-            shard->named.queues.count >= shard->config.max_queues) {
-            return TF_LIMIT;
-        }
-        named = new_queue(shard, declaration->name, declaration->spec);
-        if (!named) {
-            return TF_NO_MEMORY;
-        }
-        named->private = private;
-        if (!private) {
-            (void)tf_tree_insert(&shard->named.queues, &named->node, named->name);
+        err = tf_named_keep(named);
+        if (err) {
+            tf_named_unmake(named);
+            return err;
         }
     }
     *ret = named;
@@ -287,9 +355,13 @@ static void take_out(struct tf_named_member *member, bool lost)
         named->status.released++;
         named->queue.counters->released++;
         entry_of(node)->entry.acquired_before = true;
-        if (!lost || !tf_named_failed(named, entry_of(node))) {
-            tf_named_return(named, entry_of(node));
+        if (lost && tf_named_failed(named, entry_of(node))) {
+            continue;
         }
+        if (lost) {
+            tf_named_record_change(named, entry_of(node));
+        }
+        tf_named_return(named, entry_of(node));
     }
     tf_list_unlink(&member->opening.node);
     tf_list_unlink(&member->ready);
@@ -410,15 +482,19 @@ enum tf_err tf_named_enter(struct tf_shard *shard, struct tf_named_member *membe
 
 /* ---- going ---- */
 
+bool tf_named_idle(const struct tf_named_queue *named)
+{
+    return !named->private && !named->dying && named->spec.idle != TF_TIME_NEVER &&
+           tf_list_empty(&named->consumers) && tf_list_empty(&named->producers) &&
+           tf_list_empty(&named->opening) &&
+           (!named->spec.idle_when_empty || named->queue.count == 0);
+}
+
 void tf_named_consider_idle(struct tf_named_queue *named)
 {
     struct tf_timers *timers = &named->queue.shard->named.idle;
-    bool idle = !named->private && !named->dying && named->spec.idle != TF_TIME_NEVER &&
-                tf_list_empty(&named->consumers) && tf_list_empty(&named->producers) &&
-                tf_list_empty(&named->opening) &&
-                (!named->spec.idle_when_empty || named->queue.count == 0);
     tf_time now = named->queue.shard->now;
-    if (!idle) {
+    if (!tf_named_idle(named)) {
         tf_timers_cancel(timers, &named->idle);
     } else if (!tf_timer_armed(&named->idle)) {
         tf_timers_arm(timers, &named->idle,
@@ -461,8 +537,10 @@ void tf_named_delete(struct tf_named_queue *named)
         tf_tree_remove(&shard->named.queues, &named->node);
     }
     tf_named_consider_idle(named);
+    tf_named_forget(named);
     tf_bind_owner_release(shard, &named->binds);
     tf_shard_unbind_all(shard, &named->queue);
+    tf_queue_work_wake(named);
     while ((node = tf_list_first(&named->consumers))) {
         dismiss(member_of(node));
     }
@@ -491,20 +569,6 @@ static uint64_t drop_some(struct tf_named_queue *named, uint64_t budget)
     return dropped;
 }
 
-static void free_queue(struct tf_named_queue *named)
-{
-    const struct tf_alloc *alloc = named->queue.shard->config.alloc;
-    tf_named_drop_letters(named);
-    if (named->spec.dead_letter.length) {
-        alloc->free(alloc->ctx, (void *)(uintptr_t)named->spec.dead_letter.data,
-                    named->spec.dead_letter.length);
-    }
-    tf_timers_cancel(&named->queue.shard->named.idle, &named->idle);
-    tf_list_unlink(&named->dirty);
-    tf_list_remove(&named->in_all);
-    alloc->free(alloc->ctx, named, named->size);
-}
-
 static void tell_room(struct tf_named_queue *named)
 {
     struct tf_list_node *node = tf_list_first(&named->producers);
@@ -523,7 +587,8 @@ static void tell_room(struct tf_named_queue *named)
 /* Does what a dirty queue needs. *budget: entries to drop. */
 static void attend(struct tf_named_queue *named, uint64_t *budget)
 {
-    bool again = !tf_named_post_letters(named);
+    bool again = !tf_named_post_letters(named) && !tf_list_linked(&named->unstored);
+    tf_named_end_keeping(named);
     if (named->dying) {
         *budget -= drop_some(named, *budget);
         if (!named->queue.count && tf_list_empty(&named->letters)) {
@@ -532,8 +597,9 @@ static void attend(struct tf_named_queue *named, uint64_t *budget)
             }
             return;
         }
-        again = true;
+        again |= named->queue.count != 0;
     } else {
+        tf_named_consider_idle(named);
         tf_named_pump(named);
         if (named->values && !tf_list_empty(&named->queue.consumers)) {
             /* here, for they are pushed at once: not while others are being pushed */
@@ -556,6 +622,11 @@ void tf_named_work(struct tf_shard *shard)
     struct tf_list_node *node;
     uint64_t budget = DROP_BUDGET;
     tf_queue_work_run(shard);
+    if (!tf_list_empty(&all->unstored) && tf_store_state(shard->config.store) < TF_STORE_FULL) {
+        while ((node = tf_list_pop_front(&all->unstored))) {
+            tf_named_touch(tf_container_of(node, struct tf_named_queue, unstored));
+        }
+    }
     while ((node = tf_list_pop_front(&all->starved))) {
         struct tf_named_member *member = tf_container_of(node, struct tf_named_member, starved);
         member->blocked = false;
@@ -590,6 +661,7 @@ void tf_named_release(struct tf_shard *shard)
         struct tf_named_queue *named = tf_container_of(node, struct tf_named_queue, in_all);
         struct tf_list *members[] = {&named->consumers, &named->producers};
         named->dying = true;
+        tf_queue_unkeep(&named->queue, false);
         tf_bind_owner_release(shard, &named->binds);
         tf_shard_unbind_all(shard, &named->queue);
         for (size_t i = 0; i < TF_COUNT(members); i++) {

@@ -37,7 +37,7 @@ struct tf_queue_spec {
                                     TF_TIME_NEVER: it stays */
     uint32_t max_attempts; /* failed deliveries of one message before it is dead; 0: no limit */
     bool idle_when_empty;  /* `idle` counts only while it is empty */
-    bool durable;          /* kept by the journal */
+    uint8_t durability;    /* enum tf_store_level: how the store keeps it, if there is one */
     bool configured;       /* by configuration: no client deletes it */
 };
 
@@ -82,7 +82,8 @@ struct tf_named_consumer;
 struct tf_named_consumer_ops {
     /*
      * What tf_shard_consume began has ended. TF_OK: attached. Else it is not, and why:
-     * TF_NOT_FOUND, TF_NO_MEMORY, TF_LIMIT (queues), TF_EXISTS (somebody has it alone). May detach.
+     * TF_NOT_FOUND, TF_NO_MEMORY, TF_LIMIT (queues, or the store takes no new one), TF_EXISTS
+     * (somebody has it alone). May detach.
      */
     void (*attached)(struct tf_named_consumer *consumer, enum tf_err err);
     /*
@@ -212,6 +213,8 @@ struct tf_queue_status {
 struct tf_queue_command {
     uint8_t type;             /* enum tf_queue_command_type */
     bool if_unused, if_empty; /* DELETE: TF_EXISTS otherwise */
+    bool recorded; /* done is called when the store has what has happened in the queue's home, and
+                      what was settled before through the same shard */
     struct tf_bytes name;
     const struct tf_queue_spec *spec;
     struct tf_bytes filter;
@@ -231,7 +234,8 @@ struct tf_command_owner {
 
 /*
  * Runs a command in the home of the queue, a bounded number of entries a turn: a million of them
- * stop nobody. owner->done follows, never before this returns. TF_NO_MEMORY: nothing has begun.
+ * stop nobody. owner->done follows, never before this returns; it does not wait until the store has
+ * what was done. TF_NO_MEMORY: nothing has begun.
  */
 TF_MUST_USE enum tf_err tf_shard_queue_command(struct tf_shard *shard,
                                                const struct tf_queue_command *command,
@@ -239,6 +243,21 @@ TF_MUST_USE enum tf_err tf_shard_queue_command(struct tf_shard *shard,
 
 /* The owner goes; its commands run on without it. */
 void tf_command_owner_release(struct tf_command_owner *owner);
+
+/* ---- at the start, before any turn: what the store has kept ---- */
+
+/*
+ * A named queue whose home this shard is; *ret lasts while it is there. Its bindings follow, then
+ * tf_queue_restore for its entries. TF_PROTOCOL: the object makes no sense. TF_NO_MEMORY, TF_LIMIT.
+ */
+struct tf_stored_object;
+TF_MUST_USE enum tf_err tf_named_restore(struct tf_shard *shard,
+                                         const struct tf_stored_object *object,
+                                         struct tf_queue **ret);
+
+/* Binds a restored named queue. Stands when mail is settled. TF_NO_MEMORY. */
+TF_MUST_USE enum tf_err tf_named_restore_binding(struct tf_queue *queue, struct tf_bytes filter,
+                                                 const struct tf_binding_options *options);
 
 /* A named queue of this shard, for listing. */
 struct tf_named_queue;

@@ -75,9 +75,10 @@ static bool check_queue(const struct tf_named_queue *named)
         producers++;
     }
     /* what is returned, or dead, is looked at before the turn ends */
-    bool settled = (tf_list_empty(&named->returned) && tf_list_empty(&named->letters)) ||
+    bool settled = (tf_list_empty(&named->returned) &&
+                    (tf_list_empty(&named->letters) || tf_list_linked(&named->unstored))) ||
                    tf_list_linked(&named->dirty);
-    return good && settled && sum.count == named->queue.count && sum.bytes == named->queue.bytes &&
+    return good && settled && tf_kept_check(&named->queue, (uint32_t)sum.count, sum.bytes) &&
            sum.acquired == named->acquired && choosers == named->choosers &&
            consumers == named->status.consumers && producers == named->status.producers &&
            (!named->dying || consumers + producers == 0);

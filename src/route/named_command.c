@@ -9,7 +9,12 @@
  *
  * What is moved stays in its queue, acquired by the command, until the other queue has taken it; a
  * batch is taken in order until one finds no room, so the order of what has moved and of what has
- * not is kept. One batch is under way at a time.
+ * not is kept. One batch is under way at a time; the other queue's home answers when its batch is
+ * on disk, so that nothing is in the store of neither.
+ *
+ * What a queue has in the store alone (its tail) is forgotten by a purge at once, and read by pages
+ * for a move. DONE waits for the store only if that was asked for (`recorded`): else a queue that
+ * was declared, deleted, purged or moved from may be as before if the power fails at that moment.
  */
 #include "base/assert.h"
 #include "base/mem.h"
@@ -34,14 +39,19 @@ struct tf_queue_work {
     struct tf_queue_status status;
     /* the home's own */
     struct tf_shard *shard;
-    struct tf_list_node node; /* commands or asleep */
+    struct tf_list_node node; /* commands, asleep or moved */
     struct tf_named_opening opening;
     uint64_t number; /* of the queue */
-    uint64_t left;   /* entries to go through */
+    uint64_t left;   /* entries to go through, of so many at first */
+    uint64_t all;
     bool begun;
+    bool paging;   /* asleep until a page has come */
+    bool finished; /* in `moved`: it is answered when `stored` is done */
     /* one batch, there and back */
     uint32_t batch_count, batch_taken;
     enum tf_err batch_err;
+    struct tf_shard *taker; /* the other home, and its batch in the store */
+    uint64_t stored;
     struct tf_message *batch[BATCH_MAX]; /* counted, on the way there */
 };
 
@@ -70,6 +80,16 @@ static void tell_owner(struct tf_queue_work *work)
     tf_queue_work_free(work);
 }
 
+static void answer(struct tf_queue_work *work)
+{
+    if (work->from == work->home) {
+        tell_owner(work);
+    } else {
+        struct tf_mail mail = {.type = TF_MAIL_DONE, .object = work};
+        tf_named_post(work->shard, work->from, &mail, &work->unsent);
+    }
+}
+
 static void finish(struct tf_queue_work *work, struct tf_named_queue *named, enum tf_err err)
 {
     tf_list_unlink(&work->node);
@@ -77,11 +97,12 @@ static void finish(struct tf_queue_work *work, struct tf_named_queue *named, enu
     if (named) {
         tf_named_queue_status(named, &work->status);
     }
-    if (work->from == work->home) {
-        tell_owner(work);
+    work->stored = work->command.recorded ? tf_shard_recorded(work->shard) : 0;
+    work->finished = work->stored != 0;
+    if (work->finished) {
+        tf_list_push_back(&work->shard->named.moved, &work->node);
     } else {
-        struct tf_mail mail = {.type = TF_MAIL_DONE, .object = work};
-        tf_named_post(work->shard, work->from, &mail, &work->unsent);
+        answer(work);
     }
 }
 
@@ -153,9 +174,44 @@ static struct tf_named_entry *first_available(struct tf_named_queue *named)
     return node ? entry_of(node) : NULL;
 }
 
+/* True: there is more in the store alone, and the command goes on when a page of it has come. */
+static bool sleep_for_page(struct tf_queue_work *work, struct tf_named_queue *named)
+{
+    if (!tf_named_tail(named)) {
+        return false;
+    }
+    work->paging = true;
+    tf_list_remove(&work->node);
+    tf_list_push_back(&work->shard->named.asleep, &work->node);
+    tf_kept_fill(&named->queue);
+    return true;
+}
+
+void tf_queue_work_wake(struct tf_named_queue *named)
+{
+    struct tf_named_shard *all = &named->queue.shard->named;
+    struct tf_list_node *node = tf_list_first(&all->asleep);
+    while (node) {
+        struct tf_queue_work *work = tf_container_of(node, struct tf_queue_work, node);
+        node = tf_list_next(&all->asleep, node);
+        if (work->paging && work->number == named->number) {
+            work->paging = false;
+            tf_list_remove(&work->node);
+            tf_list_push_back(&all->commands, &work->node);
+        }
+    }
+}
+
 static void purge(struct tf_queue_work *work, struct tf_named_queue *named, uint64_t *budget)
 {
     struct tf_named_entry *entry;
+    if (work->left == work->all) { /* at first: what comes to the tail later stays */
+        uint32_t tail = tf_kept_drop_tail(&named->queue);
+        named->status.dropped += tail;
+        work->count += tail;
+        work->left -= tail;
+        tf_named_changed(named);
+    }
     while (*budget && work->left && (entry = first_available(named))) {
         named->status.dropped++;
         tf_named_drop(named, entry);
@@ -187,7 +243,8 @@ static void move_here(struct tf_queue_work *work, struct tf_named_queue *named, 
         work->left--;
         --*budget;
     }
-    if (err || !work->left || to == named || !first_available(named)) {
+    bool done = err || !work->left || to == named;
+    if (done || (!first_available(named) && !sleep_for_page(work, named))) {
         finish(work, named, err == TF_LIMIT ? TF_OK : err);
     }
 }
@@ -212,15 +269,23 @@ static void move_away(struct tf_queue_work *work, struct tf_named_queue *named, 
         struct tf_mail mail = {.type = TF_MAIL_MOVE, .object = work};
         tf_list_remove(&work->node);
         tf_named_post(work->shard, to, &mail, &work->unsent);
-    } else if (*budget) {
+    } else if (*budget && (!work->left || !sleep_for_page(work, named))) {
         finish(work, named, TF_OK);
     }
+}
+
+/* Sends a batch back to where it came from. */
+static void send_back(struct tf_queue_work *work)
+{
+    struct tf_mail mail = {.type = TF_MAIL_MOVED, .object = work};
+    tf_named_post(work->taker, work->home, &mail, &work->unsent);
 }
 
 /* MOVE, in the home of the other queue. */
 static void take_batch(struct tf_shard *shard, struct tf_queue_work *work)
 {
     struct tf_named_queue *to = tf_named_queue_find(shard, work->command.to);
+    uint64_t appended = tf_shard_appended(shard);
     work->batch_err = to ? TF_OK : TF_NOT_FOUND;
     for (uint32_t i = 0; i < work->batch_count; i++) {
         if (!work->batch_err) {
@@ -230,8 +295,31 @@ static void take_batch(struct tf_shard *shard, struct tf_queue_work *work)
         tf_message_unref(work->batch[i]);
     }
     work->batch_count = 0;
-    struct tf_mail mail = {.type = TF_MAIL_MOVED, .object = work};
-    tf_named_post(shard, work->home, &mail, &work->unsent);
+    work->taker = shard;
+    work->stored = tf_shard_recorded_since(shard, appended);
+    if (work->stored) {
+        tf_list_push_back(&shard->named.moved, &work->node);
+    } else {
+        send_back(work);
+    }
+}
+
+/* Answers for batches, and commands, that are on disk now. */
+static void answer_moved(struct tf_shard *shard)
+{
+    struct tf_list_node *node;
+    while ((node = tf_list_first(&shard->named.moved))) {
+        struct tf_queue_work *work = tf_container_of(node, struct tf_queue_work, node);
+        if (!tf_store_done(shard->config.store, work->stored)) {
+            return;
+        }
+        tf_list_remove(node);
+        if (work->finished) {
+            answer(work);
+        } else {
+            send_back(work);
+        }
+    }
 }
 
 /* MOVED, back in the home of the first. */
@@ -281,6 +369,7 @@ static void run(struct tf_queue_work *work, uint64_t *budget)
         if (command->type == TF_QUEUE_MOVE) {
             work->left = TF_MIN(work->left, command->limit);
         }
+        work->all = work->left;
     }
     if (command->type == TF_QUEUE_DELETE) {
         delete_queue(work, named);
@@ -303,6 +392,7 @@ void tf_queue_work_run(struct tf_shard *shard)
     struct tf_list now;
     struct tf_list_node *node;
     uint64_t budget = BUDGET;
+    answer_moved(shard);
     tf_list_init(&now);
     tf_list_splice_back(&now, &shard->named.commands);
     while (budget && (node = tf_list_first(&now))) {
@@ -339,7 +429,8 @@ void tf_queue_work_release(struct tf_shard *shard)
 {
     struct tf_list_node *node;
     while ((node = tf_list_pop_front(&shard->named.commands)) ||
-           (node = tf_list_pop_front(&shard->named.asleep))) {
+           (node = tf_list_pop_front(&shard->named.asleep)) ||
+           (node = tf_list_pop_front(&shard->named.moved))) {
         struct tf_queue_work *work = tf_container_of(node, struct tf_queue_work, node);
         tf_list_unlink(&work->opening.node);
         tf_queue_work_free(work);
@@ -374,9 +465,10 @@ enum tf_err tf_shard_queue_command(struct tf_shard *shard, const struct tf_queue
         work->command.spec = &work->spec;
     }
     struct tf_mail mail = {.type = TF_MAIL_COMMAND, .object = work};
+    bool ordered = !command->recorded || tf_list_empty(&shard->named.unsent);
     if (work->home == work->from) {
         tf_queue_work_mail(shard, &mail);
-    } else if (!tf_shard_post(shard, work->home, &mail)) {
+    } else if (!ordered || !tf_shard_post(shard, work->home, &mail)) {
         alloc->free(alloc->ctx, work, size);
         return TF_NO_MEMORY;
     }

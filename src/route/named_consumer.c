@@ -181,8 +181,10 @@ enum tf_err tf_named_put(struct tf_named_queue *named, struct tf_publication *pu
                          struct tf_published *result)
 {
     struct tf_shard *shard = named->queue.shard;
+    uint64_t appended = tf_shard_appended(shard);
     enum tf_err err = tf_named_push(named, publication, false, TF_WAY_DIRECT);
-    *result = (struct tf_published){.matched = 1, .taken = err == TF_OK};
+    *result = (struct tf_published){
+        .matched = 1, .taken = err == TF_OK, .stored = tf_shard_recorded_since(shard, appended)};
     shard->counters.published++;
     if (err == TF_OK) {
         shard->counters.routed++;

@@ -6,6 +6,9 @@
  * route may be walked while another is. It is a letter until then: in a list of the queue, but no
  * part of its count. What has come by the dead-letter address itself, or has died too often, is
  * dropped instead, so that queues that are each other's dead letters come to an end.
+ *
+ * What the store keeps of a dead message goes when its letter has been answered for: by then the
+ * letter is on disk, or part of the same batch.
  */
 #include "base/assert.h"
 #include "base/mem.h"
@@ -63,6 +66,7 @@ void tf_named_die(struct tf_named_queue *named, struct tf_named_entry *entry,
     if (mourned(named, &entry->entry.message->publication.envelope)) {
         make_letter(named, entry);
     } else {
+        tf_kept_gone(&entry->entry);
         tf_named_entry_free(named->queue.shard->config.alloc, entry);
     }
 }
@@ -97,6 +101,9 @@ void tf_named_outcome(struct tf_named_member *member, struct tf_named_entry *ent
         if (outcome->annotations.length) {
             (void)tf_named_annotate(named, entry, outcome->annotations);
         }
+        if (outcome->annotations.length || outcome->failed) {
+            tf_named_record_change(named, entry);
+        }
         named->status.released++;
         named->queue.counters->released++;
         if (outcome->undeliverable_here) {
@@ -129,12 +136,34 @@ static bool make_room(struct tf_named_queue *named, size_t bytes)
     tf_named_tidy(named);
     while (queue->count >= limits->entries || queue->bytes + bytes > limits->bytes) {
         struct tf_list_node *oldest = tf_list_first(&queue->available);
+        if (!oldest && tf_named_tail(named)) {
+            tf_kept_fill(queue);
+            return true; /* they are dropped as they come: tf_named_trim */
+        }
         if (!oldest) {
             return false; /* consumers hold all there is */
         }
         tf_named_die(named, entry_of(oldest), TF_DEATH_DROPPED);
     }
     return true;
+}
+
+void tf_named_trim(struct tf_named_queue *named)
+{
+    const struct tf_queue_limits *limits = &named->spec.limits;
+    const struct tf_queue *queue = &named->queue;
+    if (limits->overflow != TF_OVERFLOW_DROP_OLD) {
+        return;
+    }
+    tf_named_tidy(named);
+    while (queue->count > limits->entries || queue->bytes > limits->bytes) {
+        struct tf_list_node *oldest = tf_list_first(&queue->available);
+        if (!oldest) {
+            tf_kept_fill(&named->queue);
+            return;
+        }
+        tf_named_die(named, entry_of(oldest), TF_DEATH_DROPPED);
+    }
 }
 
 /* An entry in no list. NULL: no memory. */
@@ -163,6 +192,24 @@ static struct tf_named_entry *new_entry(struct tf_named_queue *named,
     return entry;
 }
 
+/* What becomes of a new entry that does not fit. Returns as tf_named_push does. */
+static enum tf_err without_room(struct tf_named_queue *named, struct tf_named_entry *entry,
+                                enum tf_named_way way, uint8_t level)
+{
+    bool refuses = named->spec.limits.overflow == TF_OVERFLOW_REFUSE;
+    bool returned = way == TF_WAY_MOVED || (way == TF_WAY_DIRECT && refuses);
+    if (!returned) {
+        count_death(named, TF_DEATH_DROPPED);
+        if (!refuses && mourned(named, &entry->entry.message->publication.envelope)) {
+            tf_named_record_letter(named, entry, level);
+            make_letter(named, entry);
+            return TF_OK;
+        }
+    }
+    tf_named_entry_free(named->queue.shard->config.alloc, entry);
+    return TF_LIMIT;
+}
+
 enum tf_err tf_named_push(struct tf_named_queue *named, struct tf_publication *publication,
                           bool retain, enum tf_named_way way)
 {
@@ -175,22 +222,22 @@ enum tf_err tf_named_push(struct tf_named_queue *named, struct tf_publication *p
     if (!entry) {
         return TF_NO_MEMORY;
     }
-    if (!make_room(named, tf_named_charge(entry))) {
-        if (way == TF_WAY_MOVED ||
-            (way == TF_WAY_DIRECT && named->spec.limits.overflow == TF_OVERFLOW_REFUSE)) {
-            tf_named_entry_free(named->queue.shard->config.alloc, entry);
-            return TF_LIMIT;
-        }
-        count_death(named, TF_DEATH_DROPPED);
-        if (named->spec.limits.overflow != TF_OVERFLOW_REFUSE &&
-            mourned(named, &publication->envelope)) {
-            make_letter(named, entry);
-            return TF_OK;
-        }
+    uint8_t level = TF_STORE_MEMORY;
+    if (named->queue.kept &&
+        tf_kept_reserve(&named->queue, entry->entry.message, 0, &level) != TF_OK) {
         tf_named_entry_free(named->queue.shard->config.alloc, entry);
-        return TF_LIMIT;
+        return TF_NO_MEMORY;
     }
-    tf_named_append(named, entry);
+    if (!make_room(named, tf_named_charge(entry))) {
+        return without_room(named, entry, way, level);
+    }
+    if (named->queue.kept && tf_kept_beyond(&named->queue)) {
+        tf_named_record_tail(named, entry, level);
+        tf_named_entry_free(named->queue.shard->config.alloc, entry);
+    } else {
+        tf_named_append(named, entry);
+        tf_named_record(named, entry, level);
+    }
     if (!tf_list_empty(ready) || !tf_list_empty(&named->browsers)) {
         tf_named_pump(named);
     }
@@ -213,6 +260,16 @@ const struct tf_queue_ops tf_named_queue_ops = {.push = push, .drawn = drawn};
 
 /* ---- dead letters ---- */
 
+/* If it was the store that took no letter, the others wait, too, until it does. */
+static void wait_for_store(struct tf_named_queue *named)
+{
+    struct tf_shard *shard = named->queue.shard;
+    if (shard->config.store && tf_store_state(shard->config.store) >= TF_STORE_FULL &&
+        !tf_list_linked(&named->unstored)) {
+        tf_list_push_back(&shard->named.unstored, &named->unstored);
+    }
+}
+
 /* A letter has been published: it is somewhere, or nobody wants it; or there was no memory. */
 static void letter_done(struct tf_named_entry *entry, const struct tf_published *result)
 {
@@ -221,7 +278,9 @@ static void letter_done(struct tf_named_entry *entry, const struct tf_published 
     tf_list_remove(&entry->entry.node);
     if (result->refused && !result->taken) {
         tf_list_push_front(&named->letters, &entry->entry.node);
+        wait_for_store(named);
     } else {
+        tf_kept_gone(&entry->entry);
         tf_named_entry_free(named->queue.shard->config.alloc, entry);
     }
 }
@@ -241,6 +300,9 @@ bool tf_named_post_letters(struct tf_named_queue *named)
     struct tf_list_node *node;
     if (!named->spec.dead_letter.length) {
         tf_named_drop_letters(named); /* it has been configured away */
+    }
+    if (tf_list_linked(&named->unstored)) {
+        return tf_list_empty(&named->letters);
     }
     /* letters count nowhere, so there must not be more and more of them */
     uint64_t budget = (uint64_t)LETTER_BUDGET + named->fresh_letters;
@@ -277,6 +339,7 @@ void tf_named_drop_letters(struct tf_named_queue *named)
 {
     struct tf_list_node *node;
     while ((node = tf_list_pop_front(&named->letters))) {
+        tf_kept_gone(&entry_of(node)->entry);
         tf_named_entry_free(named->queue.shard->config.alloc, entry_of(node));
     }
 }
@@ -295,6 +358,9 @@ void tf_named_expire(struct tf_shard *shard)
     }
     shard->named.expiring = left == 0;
     while ((timer = tf_timers_expire(&shard->named.idle, shard->now))) {
-        tf_named_delete(tf_container_of(timer, struct tf_named_queue, idle));
+        struct tf_named_queue *named = tf_container_of(timer, struct tf_named_queue, idle);
+        if (tf_named_idle(named)) { /* what a restart has brought may have come after its timer */
+            tf_named_delete(named);
+        }
     }
 }

@@ -13,17 +13,21 @@
  * Invariants (tf_named_check):
  *  1. An entry is in one list: `available`, in order; `returned`, to be put back in order; the
  *     `acquired` of one member; or `moving`.
- *  2. `queue.count` and `queue.bytes` are those of all of them; `acquired` of the last two.
+ *  2. `queue.count` and `queue.bytes` are those of all of them, and of the tail, which the store
+ *     alone has (kept.h); `acquired` of the last two.
  *  3. queue.consumers has the members with credit that take now, and no others.
  *  4. At the end of a turn `returned` is empty or the queue dirty, and no member of queue.consumers
  *     could take an available entry.
  *  5. A cursor (`after`) rests on an available entry, which is marked, or on none; a browser has
  *     seen that entry.
+ *  6. Letters wait for the end of the turn, or, while the store takes nothing new, in
+ *     shard->named.unstored.
  */
 #ifndef TF_ROUTE_NAMED_INTERNAL_H
 #define TF_ROUTE_NAMED_INTERNAL_H
 
 #include "route/internal.h"
+#include "route/kept.h"
 #include "route/named.h"
 
 #define TF_NAMED_EXCLUDED_MAX                                          \
@@ -59,7 +63,8 @@ struct tf_named_queue {
     struct tf_tree_node node;
     struct tf_list_node in_all;
     struct tf_list_node dirty;
-    struct tf_list consumers; /* of tf_named_member.in_queue */
+    struct tf_list_node unstored; /* shard->named.unstored */
+    struct tf_list consumers;     /* of tf_named_member.in_queue */
     struct tf_list producers;
     struct tf_list browsers; /* of tf_named_member.ready: browsers with credit */
     struct tf_list draining;
@@ -69,6 +74,7 @@ struct tf_named_queue {
     struct tf_list moving;   /* acquired by a command */
     struct tf_list letters;  /* dead, to be published; no part of the queue any more */
     struct tf_list posted;   /* letters that other shards have yet to answer for */
+    struct tf_list unproven; /* of tf_named_bind: recorded bindings that do not stand yet */
     struct tf_bind_owner binds;
     struct tf_queue_spec spec; /* its dead_letter is allocated */
     struct tf_timer idle;
@@ -218,15 +224,23 @@ TF_MUST_USE enum tf_err tf_named_obtain(struct tf_shard *shard,
                                         const struct tf_queue_declaration *declaration,
                                         struct tf_named_queue **ret);
 
+/* Makes the queue of a declaration, in the directory; not kept yet. Errors as above. */
+TF_MUST_USE enum tf_err tf_named_make(struct tf_shard *shard,
+                                      const struct tf_queue_declaration *declaration,
+                                      struct tf_named_queue **ret);
+
+/* Frees a queue that has just been made. */
+void tf_named_unmake(struct tf_named_queue *named);
+
 /*
  * Binds the queue and waits until that stands. TF_OK: it does. TF_AGAIN: opening->opened follows.
- * TF_NO_MEMORY: it is not bound.
+ * TF_NO_MEMORY, TF_LIMIT: it is not bound.
  */
 TF_MUST_USE enum tf_err tf_named_open(struct tf_named_queue *named,
                                       struct tf_named_opening *opening,
                                       const struct tf_queue_declaration *declaration);
 
-/* `spec` is in force now; views are copied. TF_NO_MEMORY: nothing has changed. */
+/* `spec` is in force now; views are copied. TF_NO_MEMORY, TF_LIMIT: nothing has changed. */
 TF_MUST_USE enum tf_err tf_named_configure(struct tf_named_queue *named,
                                            const struct tf_queue_spec *spec);
 
@@ -248,6 +262,9 @@ void tf_named_leave(struct tf_named_member *member, bool lost);
 
 /* Out of the directory, its members told; its memory goes by and by. */
 void tf_named_delete(struct tf_named_queue *named);
+
+/* True: nobody uses it, so that its days are counted. */
+bool tf_named_idle(const struct tf_named_queue *named);
 
 /* The idle timer runs, or not, as is right now. */
 void tf_named_consider_idle(struct tf_named_queue *named);
@@ -288,6 +305,11 @@ bool tf_named_annotate(struct tf_named_queue *named, struct tf_named_entry *entr
 /* A new entry, put at the end. */
 void tf_named_append(struct tf_named_queue *named, struct tf_named_entry *entry);
 
+/* An entry of the tail, with its position, put at the end. False: no memory for the annotations,
+ * nothing has changed. */
+bool tf_named_load(struct tf_named_queue *named, struct tf_named_entry *entry,
+                   struct tf_bytes annotations);
+
 /* Takes an entry out of the queue; it is the caller's to free. */
 void tf_named_remove(struct tf_named_queue *named, struct tf_named_entry *entry);
 
@@ -312,7 +334,7 @@ uint32_t tf_named_queue_room(const struct tf_named_queue *named);
  * and the time that it may stay unused begins or ends. */
 void tf_named_changed(struct tf_named_queue *named);
 
-/* True: only acquired entries, or none, are in it. */
+/* True: only acquired entries, or none, are in it; and there is no tail. */
 bool tf_named_nothing(const struct tf_named_queue *named);
 
 /* The member's credit and readiness have changed. */
@@ -346,6 +368,63 @@ void tf_named_letter_answered(struct tf_ticket_owner *owner, uint64_t tag,
 
 /* Frees dead letters unpublished. */
 void tf_named_drop_letters(struct tf_named_queue *named);
+
+/* Drops the oldest of a queue that drops them, while it is over its limits and some are in memory;
+ * and asks for more of them if that is not enough. */
+void tf_named_trim(struct tf_named_queue *named);
+
+/* ---- named_kept.c; without effect on a queue that is not kept ---- */
+
+/* How many entries the store alone has. */
+static inline uint32_t tf_named_tail(const struct tf_named_queue *named)
+{
+    return named->queue.kept ? named->queue.kept->tail_count : 0;
+}
+
+/* Begins to keep a new queue, if its spec wants that. TF_NO_MEMORY, TF_LIMIT: it is not. */
+TF_MUST_USE enum tf_err tf_named_keep(struct tf_named_queue *named);
+
+/*
+ * `spec` will be in force: records it; begins to keep what is there. What is not to be kept any
+ * more is until tf_named_end_keeping. TF_NO_MEMORY, TF_LIMIT: nothing has changed.
+ */
+TF_MUST_USE enum tf_err tf_named_keep_as(struct tf_named_queue *named,
+                                         const struct tf_queue_spec *spec);
+
+/* What is not to be kept any more is not, once all of it is in memory and no letter depends on it.
+ */
+void tf_named_end_keeping(struct tf_named_queue *named);
+
+/* A queue that is dying: nothing of it comes back at a restart, but for letters on their way. */
+void tf_named_forget(struct tf_named_queue *named);
+
+/* Records a binding that is about to be made. TF_NO_MEMORY, TF_LIMIT: it must not be. */
+TF_MUST_USE enum tf_err tf_named_keep_binding(struct tf_named_queue *named, struct tf_bytes filter,
+                                              const struct tf_binding_options *options,
+                                              uint64_t tag);
+
+/* The bind with this tag has ended: what does not stand is not recorded. */
+void tf_named_bound(struct tf_named_queue *named, uint64_t tag, enum tf_err err);
+
+/* The bindings that there are will be removed. */
+void tf_named_forget_bindings(struct tf_named_queue *named);
+
+/* Records a new entry, for which room was reserved; it has its position. */
+void tf_named_record(struct tf_named_queue *named, struct tf_named_entry *entry, uint8_t level);
+
+/* Records what will be an entry of the tail. `entry` and its message stay with the caller. */
+void tf_named_record_tail(struct tf_named_queue *named, struct tf_named_entry *entry,
+                          uint8_t level);
+
+/* Records what has found no room and will be a letter: whoever published it is told that it is. */
+void tf_named_record_letter(struct tf_named_queue *named, struct tf_named_entry *entry,
+                            uint8_t level);
+
+/* An entry's attempts or annotations have changed. */
+void tf_named_record_change(struct tf_named_queue *named, struct tf_named_entry *entry);
+
+/* Reads the next page of the tail, if somebody would take it. */
+void tf_named_page(struct tf_named_queue *named);
 
 /* ---- named_consumer.c ---- */
 
@@ -401,6 +480,9 @@ void tf_queue_work_mail(struct tf_shard *shard, const struct tf_mail *mail);
 
 /* Goes on with the commands of this shard, a bounded part. */
 void tf_queue_work_run(struct tf_shard *shard);
+
+/* A page of the queue's tail has come, or the queue is going: commands that wait for it go on. */
+void tf_queue_work_wake(struct tf_named_queue *named);
 
 /* Frees a command. */
 void tf_queue_work_free(struct tf_queue_work *work);

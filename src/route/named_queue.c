@@ -30,7 +30,8 @@ static struct tf_named_entry *next_available(const struct tf_named_queue *named,
 
 bool tf_named_nothing(const struct tf_named_queue *named)
 {
-    return tf_list_empty(&named->queue.available) && tf_list_empty(&named->returned);
+    return tf_list_empty(&named->queue.available) && tf_list_empty(&named->returned) &&
+           !tf_named_tail(named);
 }
 
 /* ---- cursors ---- */
@@ -321,6 +322,9 @@ void tf_named_remove(struct tf_named_queue *named, struct tf_named_entry *entry)
 
 void tf_named_drop(struct tf_named_queue *named, struct tf_named_entry *entry)
 {
+    if (entry->entry.stored) {
+        tf_kept_gone(&entry->entry);
+    }
     tf_named_remove(named, entry);
     tf_named_entry_free(named->queue.shard->config.alloc, entry);
 }
@@ -334,6 +338,29 @@ void tf_named_append(struct tf_named_queue *named, struct tf_named_entry *entry)
     named->status.enqueued++;
     named->queue.counters->enqueued++;
     tf_named_changed(named);
+}
+
+bool tf_named_load(struct tf_named_queue *named, struct tf_named_entry *entry,
+                   struct tf_bytes annotations)
+{
+    const struct tf_alloc *alloc = named->queue.shard->config.alloc;
+    if (annotations.length) {
+        uint8_t *copy = alloc->alloc(alloc->ctx, annotations.length);
+        struct tf_named_extra *extra = copy ? alloc->alloc(alloc->ctx, sizeof(*extra)) : NULL;
+        if (!extra) {
+            if (copy) {
+                alloc->free(alloc->ctx, copy, annotations.length);
+            }
+            return false;
+        }
+        memcpy(copy, annotations.data, annotations.length);
+        *extra = (struct tf_named_extra){.annotations = tf_bytes_of(copy, annotations.length)};
+        entry->extra = extra;
+    }
+    tf_list_push_back(&named->queue.available, &entry->entry.node);
+    show(named, entry);
+    charge(named, entry);
+    return true;
 }
 
 void tf_named_settle_entry(struct tf_named_queue *named, struct tf_named_entry *entry)
@@ -646,7 +673,8 @@ static void end_drains(struct tf_named_queue *named)
     struct tf_list_node *node = tf_list_first(&named->draining);
     while (node) {
         struct tf_named_member *member = tf_container_of(node, struct tf_named_member, draining);
-        bool left = member->credit && (named->values || candidate(named, member));
+        bool left =
+            member->credit && (named->values || candidate(named, member) || tf_named_tail(named));
         node = tf_list_next(&named->draining, node);
         if (left) {
             continue;
@@ -695,4 +723,7 @@ void tf_named_pump(struct tf_named_queue *named)
         }
     }
     named->pumping = false;
+    if (named->queue.kept) {
+        tf_named_page(named);
+    }
 }

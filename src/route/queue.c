@@ -1,12 +1,17 @@
 /*
- * Queues and consumers. The invariants and the states of an entry are in queue.h.
+ * Queues and consumers. The invariants and the states of an entry are in queue.h; what the store
+ * keeps of a queue is in kept.h.
+ *
+ * An entry of a kept queue is offered first and recorded then, in the same turn: so what its
+ * consumer wants to know of it (tf_entry_tag) is part of its first record, and one that is settled
+ * at once is never recorded.
  */
 #include "route/queue.h"
 
 #include "base/assert.h"
 #include "base/mem.h"
 #include "base/util.h"
-#include "route/shard.h"
+#include "route/internal.h"
 
 void tf_queue_init(struct tf_queue *queue, struct tf_shard *shard,
                    const struct tf_queue_limits *limits, struct tf_queue_counters *counters)
@@ -28,23 +33,44 @@ static size_t charge_of(const struct tf_entry *entry)
     return sizeof(*entry) + entry->message->size + entry->ids.count * sizeof(uint32_t);
 }
 
+/* What is recorded of an entry; see tf_stored_entry_write for the identifiers. */
+static struct tf_stored_entry stored_of(const struct tf_entry *entry)
+{
+    tf_time expires = entry->message->publication.envelope.expires;
+    return (struct tf_stored_entry){.charge = (uint32_t)TF_MIN(charge_of(entry), UINT32_MAX),
+                                    .tag = entry->tag,
+                                    .expires = tf_stored_time(expires, entry->queue->shard->wall),
+                                    .attempts = entry->attempts,
+                                    .qos = entry->qos,
+                                    .retain = entry->retain};
+}
+
+/* Frees what an entry is, but for its message. */
+static void free_entry(const struct tf_alloc *alloc, struct tf_entry *entry)
+{
+    if (entry->ids.count) {
+        alloc->free(alloc->ctx, (void *)(uintptr_t)entry->ids.ids,
+                    entry->ids.count * sizeof(uint32_t));
+    }
+    alloc->free(alloc->ctx, entry, sizeof(*entry));
+}
+
 /* Takes the entry out of its list and its queue's account and frees it. */
 static void drop(struct tf_entry *entry)
 {
     struct tf_queue *queue = entry->queue;
     const struct tf_alloc *alloc = queue->shard->config.alloc;
     size_t charge = charge_of(entry);
+    if (queue->kept) {
+        tf_kept_gone(entry);
+    }
     tf_list_remove(&entry->node);
     queue->count--;
     queue->bytes -= charge;
     queue->shard->queued_count--;
     queue->shard->queued_bytes -= charge;
-    if (entry->ids.count) {
-        alloc->free(alloc->ctx, (void *)(uintptr_t)entry->ids.ids,
-                    entry->ids.count * sizeof(uint32_t));
-    }
     tf_message_unref(entry->message);
-    alloc->free(alloc->ctx, entry, sizeof(*entry));
+    free_entry(alloc, entry);
 }
 
 static struct tf_entry *entry_of(struct tf_list_node *node)
@@ -57,6 +83,7 @@ void tf_queue_release(struct tf_queue *queue)
     struct tf_list_node *node;
     tf_assert(tf_list_empty(&queue->consumers));
     tf_shard_unbind_all(queue->shard, queue);
+    tf_queue_unkeep(queue, false);
     while ((node = tf_list_first(&queue->available))) {
         drop(entry_of(node));
     }
@@ -105,7 +132,13 @@ static bool make_room(struct tf_queue *queue, size_t charge, tf_time now)
     drop_expired(queue, now);
     while (queue->count >= limits->entries || queue->bytes + charge > limits->bytes) {
         struct tf_list_node *oldest = tf_list_first(&queue->available);
-        if (limits->overflow != TF_OVERFLOW_DROP_OLD || !oldest) {
+        if (limits->overflow != TF_OVERFLOW_DROP_OLD) {
+            return false;
+        }
+        if (queue->kept && tf_kept_low(queue)) {
+            tf_kept_fill(queue); /* the oldest may be in the tail */
+        }
+        if (!oldest) {
             return false;
         }
         queue->counters->dropped_full++;
@@ -114,51 +147,117 @@ static bool make_room(struct tf_queue *queue, size_t charge, tf_time now)
     return true;
 }
 
-static enum tf_err new_entry(struct tf_queue *queue, struct tf_publication *publication,
-                             const struct tf_delivery *delivery, tf_time now, struct tf_entry **ret)
+/* An entry in no list; NULL: no memory. Takes over a count of `message` if it succeeds. */
+static struct tf_entry *make_entry(struct tf_queue *queue, struct tf_message *message,
+                                   const struct tf_delivery *delivery)
 {
     const struct tf_alloc *alloc = queue->shard->config.alloc;
     size_t id_size = delivery->ids.count * sizeof(uint32_t);
-    struct tf_message *message = tf_publication_keep(publication, alloc);
-    if (!message) {
-        return TF_NO_MEMORY;
-    }
-    if (!make_room(queue, sizeof(struct tf_entry) + message->size + id_size, now)) {
-        tf_message_unref(message);
-        queue->counters->dropped_full++;
-        return TF_LIMIT;
-    }
     struct tf_entry *entry = alloc->alloc(alloc->ctx, sizeof(*entry));
-    uint32_t *ids = id_size ? alloc->alloc(alloc->ctx, id_size) : NULL;
-    if (!entry || (id_size && !ids)) {
-        if (entry) {
-            alloc->free(alloc->ctx, entry, sizeof(*entry));
-        }
-        if (ids) {
-            alloc->free(alloc->ctx, ids, id_size);
-        }
-        tf_message_unref(message);
-        return TF_NO_MEMORY;
+    uint32_t *ids = entry && id_size ? alloc->alloc(alloc->ctx, id_size) : NULL;
+    if (entry && id_size && !ids) {
+        alloc->free(alloc->ctx, entry, sizeof(*entry));
+        entry = NULL;
     }
-    if (ids) {
+    if (!entry) {
+        return NULL;
+    }
+    if (ids && delivery->ids.ids) {
         memcpy(ids, delivery->ids.ids, id_size);
     }
     *entry = (struct tf_entry){.queue = queue,
                                .message = message,
                                .ids = {ids, delivery->ids.count},
-                               .position = queue->next_position++,
                                .state = TF_ENTRY_AVAILABLE,
                                .qos = delivery->qos,
                                .retain = delivery->retain};
-    tf_list_push_back(&queue->available, &entry->node);
-    queue->expires = TF_MIN(queue->expires, publication->envelope.expires);
+    return entry;
+}
+
+/* Counts an entry that has come into one of the lists. */
+static void count_entry(struct tf_queue *queue, const struct tf_entry *entry)
+{
     size_t charge = charge_of(entry);
     queue->count++;
     queue->bytes += charge;
     queue->shard->queued_count++;
     queue->shard->queued_bytes += charge;
+}
+
+/* Puts an entry where its position says. */
+static void make_available(struct tf_queue *queue, struct tf_entry *entry)
+{
+    struct tf_list_node *where = tf_list_last(&queue->available);
+    while (where && entry_of(where)->position > entry->position) {
+        where = tf_list_prev(&queue->available, where);
+    }
+    tf_list_insert_after(where ? where : &queue->available.head, &entry->node);
+    queue->expires = TF_MIN(queue->expires, entry->message->publication.envelope.expires);
+}
+
+/* Adds a message to the tail of a kept queue. */
+static void push_tail(struct tf_queue *queue, struct tf_message *message,
+                      const struct tf_delivery *delivery, uint8_t level)
+{
+    struct tf_entry like = {.queue = queue,
+                            .message = message,
+                            .ids = delivery->ids,
+                            .qos = delivery->qos,
+                            .retain = delivery->retain};
+    struct tf_stored_entry stored = stored_of(&like);
+    tf_kept_add_tail(queue, message, level, &stored, &delivery->ids);
+    queue->counters->enqueued++;
+    if (!tf_list_empty(&queue->consumers) && tf_list_empty(&queue->available)) {
+        tf_kept_fill(queue);
+    }
+}
+
+/*
+ * Makes an entry of a publication; *ret NULL: it is in the tail. *ret_level: how it is to be
+ * recorded when it has been offered.
+ */
+static enum tf_err new_entry(struct tf_queue *queue, struct tf_publication *publication,
+                             const struct tf_delivery *delivery, tf_time now, struct tf_entry **ret,
+                             uint8_t *ret_level)
+{
+    struct tf_message *message = tf_publication_keep(publication, queue->shard->config.alloc);
+    uint8_t level = TF_STORE_MEMORY;
+    if (!message) {
+        return TF_NO_MEMORY;
+    }
+    if (queue->kept && delivery->qos &&
+        tf_kept_reserve(queue, message, delivery->ids.count, &level)) {
+        tf_message_unref(message);
+        return TF_NO_MEMORY;
+    }
+    size_t id_size = delivery->ids.count * sizeof(uint32_t);
+    if (!make_room(queue, sizeof(struct tf_entry) + message->size + id_size, now)) {
+        tf_message_unref(message);
+        queue->counters->dropped_full++;
+        return TF_LIMIT;
+    }
+    if (queue->kept && tf_kept_beyond(queue)) {
+        if (delivery->qos == 0) {
+            queue->counters->dropped_full++; /* at most once is never in the store */
+        } else {
+            push_tail(queue, message, delivery, level);
+        }
+        tf_message_unref(message);
+        *ret = NULL;
+        return delivery->qos ? TF_OK : TF_LIMIT;
+    }
+    struct tf_entry *entry = make_entry(queue, message, delivery);
+    if (!entry) {
+        tf_message_unref(message);
+        return TF_NO_MEMORY;
+    }
+    entry->position = queue->next_position++;
+    tf_list_push_back(&queue->available, &entry->node);
+    queue->expires = TF_MIN(queue->expires, publication->envelope.expires);
+    count_entry(queue, entry);
     queue->counters->enqueued++;
     *ret = entry;
+    *ret_level = level;
     return TF_OK;
 }
 
@@ -235,7 +334,7 @@ enum tf_err tf_queue_push(struct tf_queue *queue, struct tf_publication *publica
         return queue->ops->push(queue, publication, retain);
     }
     bool attended = !tf_list_empty(&queue->consumers);
-    bool waiting = !tf_list_empty(&queue->available);
+    bool waiting = !tf_list_empty(&queue->available) || (queue->kept && queue->kept->tail_count);
     struct tf_delivery delivery = {
         .publication = publication, .ids = *ids, .qos = qos, .retain = retain};
     if (qos == 0) {
@@ -252,12 +351,20 @@ enum tf_err tf_queue_push(struct tf_queue *queue, struct tf_publication *publica
         }
     }
     struct tf_entry *entry;
-    enum tf_err err = new_entry(queue, publication, &delivery, now, &entry);
-    if (err) {
+    uint8_t level;
+    enum tf_err err = new_entry(queue, publication, &delivery, now, &entry, &level);
+    if (err || !entry) {
         return err;
+    }
+    if (level != TF_STORE_MEMORY) {
+        tf_kept_offer(entry);
     }
     if (qos && attended && !waiting) {
         (void)offer_entry(queue, entry);
+    }
+    if (level != TF_STORE_MEMORY && queue->kept->fresh == entry) {
+        struct tf_stored_entry stored = stored_of(entry);
+        tf_kept_add(entry, level, &stored);
     }
     return TF_OK;
 }
@@ -279,6 +386,12 @@ void tf_queue_pump(struct tf_queue *queue, tf_time now)
         }
     }
     queue->pumping = false;
+    if (queue->kept && queue->kept->tail_count) {
+        if (tf_kept_low(queue)) {
+            tf_kept_fill(queue);
+        }
+        return; /* what drains it is in the store yet */
+    }
     if (node) {
         return;
     }
@@ -322,6 +435,15 @@ void tf_queue_unattended(struct tf_queue *queue)
     }
 }
 
+/* An entry that is in the store is not as it was. */
+static void record_change(struct tf_entry *entry)
+{
+    if (entry->stored && entry->queue->kept) {
+        struct tf_stored_entry stored = stored_of(entry);
+        tf_kept_change(entry, &stored);
+    }
+}
+
 void tf_entry_settle(struct tf_entry *entry)
 {
     tf_assert(entry->state == TF_ENTRY_ACQUIRED);
@@ -343,7 +465,91 @@ void tf_entry_release(struct tf_entry *entry)
     entry->state = TF_ENTRY_AVAILABLE;
     entry->consumer = NULL;
     entry->attempts += entry->attempts < UINT16_MAX;
+    entry->tag = 0;
+    record_change(entry);
     queue->counters->released++;
+}
+
+void tf_entry_tag(struct tf_entry *entry, uint32_t tag)
+{
+    if (entry->tag != tag) {
+        entry->tag = tag;
+        record_change(entry);
+    }
+}
+
+/* ---- the tail's entries; see kept.h ---- */
+
+/* An entry of what the store has, in no list and at its position. */
+static struct tf_entry *stored_entry(struct tf_queue *queue, uint64_t position,
+                                     const struct tf_stored_entry *stored,
+                                     struct tf_message *message)
+{
+    struct tf_delivery delivery = {.qos = stored->qos, .retain = stored->retain};
+    struct tf_bytes ids = stored->ids;
+    uint32_t id;
+    while (tf_stored_entry_id(&ids, &id)) {
+        delivery.ids.count++;
+    }
+    struct tf_entry *entry = make_entry(queue, message, &delivery);
+    if (!entry) {
+        return NULL;
+    }
+    uint32_t *copy = (uint32_t *)(uintptr_t)entry->ids.ids;
+    ids = stored->ids;
+    while (tf_stored_entry_id(&ids, &id)) {
+        *copy++ = id;
+    }
+    entry->position = position;
+    entry->attempts = stored->attempts;
+    entry->stored = true;
+    return entry;
+}
+
+/* tf_kept_ops.item. */
+static enum tf_err take_item(struct tf_queue *queue, uint64_t position,
+                             const struct tf_stored_entry *stored, struct tf_message *message)
+{
+    struct tf_entry *entry = stored_entry(queue, position, stored, message);
+    if (!entry) {
+        return TF_NO_MEMORY;
+    }
+    make_available(queue, entry);
+    count_entry(queue, entry);
+    if (expired(&message->publication, queue->shard->now)) {
+        queue->counters->dropped_expired++;
+        drop(entry);
+    }
+    return TF_OK;
+}
+
+/* tf_kept_ops.filled. */
+static void filled(struct tf_queue *queue)
+{
+    tf_queue_pump(queue, queue->shard->now);
+}
+
+const struct tf_kept_ops tf_queue_kept_ops = {.item = take_item, .filled = filled};
+
+enum tf_err tf_queue_restore_entry(struct tf_queue *queue, uint64_t position,
+                                   const struct tf_stored_entry *stored, struct tf_message *message,
+                                   struct tf_entry **ret)
+{
+    struct tf_entry *entry = stored_entry(queue, position, stored, message);
+    if (!entry) {
+        return TF_NO_MEMORY;
+    }
+    if (tf_kept_note_restored(queue->kept, position)) {
+        const struct tf_alloc *alloc = queue->shard->config.alloc;
+        free_entry(alloc, entry);
+        return TF_NO_MEMORY;
+    }
+    entry->tag = stored->tag;
+    entry->state = TF_ENTRY_ACQUIRED;
+    tf_list_push_back(&queue->acquired, &entry->node);
+    count_entry(queue, entry);
+    *ret = entry;
+    return TF_OK;
 }
 
 bool tf_queue_check(const struct tf_queue *queue)
@@ -366,11 +572,11 @@ bool tf_queue_check(const struct tf_queue *queue)
     for (node = tf_list_first(&queue->acquired); node;
          node = tf_list_next(&queue->acquired, node)) {
         const struct tf_entry *entry = entry_of(node);
-        if (entry->state != TF_ENTRY_ACQUIRED || entry->qos == 0) {
+        if (entry->state != TF_ENTRY_ACQUIRED || entry->qos == 0 || entry->fresh) {
             return false;
         }
         count++;
         bytes += charge_of(entry);
     }
-    return count == queue->count && bytes == queue->bytes;
+    return tf_kept_check(queue, count, bytes);
 }

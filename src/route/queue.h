@@ -7,7 +7,7 @@
  *
  * Invariants (tf_queue_check):
  *  1. Every entry is in exactly one list: `available`, ordered by position, or `acquired`.
- *  2. `count` and `bytes` are those of the entries of both lists.
+ *  2. `count` and `bytes` are those of the entries of both lists, and of the tail.
  *  3. count <= limits.entries and bytes <= limits.bytes, but for entries returned by a consumer.
  *  4. The available list is empty, or no consumer can take its head now.
  *
@@ -29,6 +29,7 @@ struct tf_queue;
 struct tf_consumer;
 struct tf_route;
 struct tf_bind;
+struct tf_kept;
 
 enum tf_overflow {
     TF_OVERFLOW_DROP_NEW, /* the arriving message is dropped */
@@ -62,6 +63,9 @@ struct tf_entry {
     uint8_t state;     /* enum tf_entry_state */
     uint8_t qos;       /* effective */
     bool retain;       /* the retain flag as this consumer is to see it */
+    bool stored;       /* the store has it */
+    bool fresh;        /* being offered before it has been recorded: see tf_entry_tag */
+    uint32_t tag;      /* what its consumer wants to know of it after a restart; 0: nothing */
     /* of named queues alone */
     bool acquired_before; /* somebody may have seen it */
     bool marked;          /* a cursor may rest here */
@@ -104,6 +108,7 @@ struct tf_queue_ops {
 struct tf_queue_counters {
     uint64_t enqueued, delivered, settled, released, dropped_full, dropped_expired, dropped_offline,
         dropped_size;
+    uint64_t dropped_damaged; /* lost: what the store could not give back */
 };
 
 struct tf_queue {
@@ -120,7 +125,8 @@ struct tf_queue {
     uint64_t publisher;             /* for no-local: the session whose own messages this would be */
     struct tf_queue *match_next;    /* during a publication: the queues that matched, */
     struct tf_binding *match_first; /* and by which bindings; else NULL */
-    uint32_t count;
+    struct tf_kept *kept;           /* what the store has of it (kept.h); NULL: nothing */
+    uint32_t count;                 /* entries, those of the tail too, as are `bytes` */
     uint32_t binding_count;
     bool keep_at_most_once; /* store QoS 0 while no consumer is attached */
     bool pumping;
@@ -192,6 +198,13 @@ void tf_entry_settle(struct tf_entry *entry);
 
 /* The entry becomes available again at its position; not pumped. */
 void tf_entry_release(struct tf_entry *entry);
+
+/*
+ * What the consumer wants to know of an entry that it has acquired after a restart (a packet id).
+ * From within `deliver` it becomes part of the entry's first record, else a record of its own; what
+ * is told because of it waits for tf_store_current. No effect where the store does not have it.
+ */
+void tf_entry_tag(struct tf_entry *entry, uint32_t tag);
 
 /* Walks the invariants; false names a bug. */
 bool tf_queue_check(const struct tf_queue *queue);

@@ -49,6 +49,7 @@ void tf_value_expire(struct tf_shard *shard, struct tf_timer *timer)
     }
     struct tf_watched *watched =
         tf_watched_find(shard, value->message->publication.envelope.address, value->node.hash);
+    tf_value_forget(shard, value, TF_STORE_OS);
     tf_values_expire(&shard->values, timer);
     if (watched && !watched->live) {
         tf_watched_revert(watched);

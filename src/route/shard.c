@@ -22,6 +22,9 @@ enum tf_err tf_shard_init(struct tf_shard *shard, const struct tf_shard_config *
     tf_timers_init(&shard->value_timers, now);
     tf_list_init(&shard->drawing);
     tf_list_init(&shard->tickets);
+    tf_list_init(&shard->held);
+    tf_list_init(&shard->paging);
+    tf_list_init(&shard->starved);
     tf_map_init(&shard->bindings, config->alloc);
     tf_access_init(shard);
     tf_named_init(shard);
@@ -38,6 +41,7 @@ enum tf_err tf_shard_init(struct tf_shard *shard, const struct tf_shard_config *
 void tf_ticket_free(struct tf_shard *shard, struct tf_ticket *ticket)
 {
     tf_list_unlink(&ticket->in_owner);
+    tf_list_unlink(&ticket->held.node);
     tf_list_remove(&ticket->in_shard);
     shard->config.alloc->free(shard->config.alloc->ctx, ticket, sizeof(*ticket));
     shard->counters.tickets--;
@@ -53,6 +57,7 @@ void tf_shard_release(struct tf_shard *shard)
     }
     tf_access_release(shard);
     tf_named_release(shard);
+    tf_held_release(shard);
     while (!tf_list_empty(&shard->tickets)) {
         tf_ticket_free(shard,
                        tf_container_of(tf_list_first(&shard->tickets), struct tf_ticket, in_shard));
@@ -60,6 +65,7 @@ void tf_shard_release(struct tf_shard *shard)
     tf_values_release(&shard->values);
     tf_route_table_release(&shard->routes);
     tf_map_release(&shard->bindings);
+    tf_stored_room_release(shard);
     const struct tf_alloc *alloc = shard->config.alloc;
     if (shard->ids) {
         alloc->free(alloc->ctx, shard->ids, shard->id_capacity * sizeof(*shard->ids));
@@ -218,7 +224,7 @@ static uint64_t route(struct tf_shard *shard, struct tf_publication *publication
 static void set_value(struct tf_shard *shard, struct tf_message *message, unsigned writer,
                       struct tf_published *result)
 {
-    if (tf_values_set(&shard->values, message, writer)) {
+    if (tf_value_set(shard, message, writer)) {
         result->refused = true;
     } else {
         if (shard->access.watched.count) {
@@ -250,7 +256,8 @@ struct tf_ticket *tf_ticket_new(struct tf_shard *shard, struct tf_ticket_owner *
 
 /* Mails a message to the shards of a set; the number of replies to wait for. */
 static uint32_t mail_message(struct tf_shard *shard, struct tf_message *message, uint64_t routed,
-                             uint64_t valued, struct tf_ticket *ticket, struct tf_published *result)
+                             uint64_t valued, uint64_t transaction, struct tf_ticket *ticket,
+                             struct tf_published *result)
 {
     uint32_t sent = 0;
     for (uint64_t left = routed | valued; left; left &= left - 1) {
@@ -260,7 +267,8 @@ static uint32_t mail_message(struct tf_shard *shard, struct tf_message *message,
                                .flags = (uint8_t)((routed & bit ? TF_MAIL_ROUTE : 0) |
                                                   (valued & bit ? TF_MAIL_VALUE : 0)),
                                .object = tf_message_ref(message),
-                               .tag = (uint64_t)(uintptr_t)ticket};
+                               .tag = (uint64_t)(uintptr_t)ticket,
+                               .value = transaction};
         if (tf_mail_send(shard->config.office, shard->config.number, to, &mail)) {
             tf_message_unref(message);
             result->refused = true;
@@ -268,16 +276,21 @@ static uint32_t mail_message(struct tf_shard *shard, struct tf_message *message,
             sent++;
         }
     }
+    if (transaction && sent) {
+        tf_store_join(shard->config.store, transaction, sent + 1);
+    }
     return sent;
 }
 
 /* Memory ran out after `result`: what has been taken stays taken, and the producer is told. */
-static enum tf_err without_memory(struct tf_published result, struct tf_published *ret_result)
+static enum tf_err without_memory(const struct tf_shard *shard, uint64_t appended,
+                                  struct tf_published result, struct tf_published *ret_result)
 {
     if (result.taken == 0) {
         return TF_NO_MEMORY;
     }
     result.refused = true;
+    result.stored = tf_shard_recorded_since(shard, appended);
     *ret_result = result;
     return TF_OK;
 }
@@ -287,7 +300,7 @@ uint32_t tf_shard_spread(struct tf_shard *shard, struct tf_message *message,
 {
     uint64_t routed = route(shard, &message->publication, shard->config.number, result);
     shard->counters.published++;
-    return routed ? mail_message(shard, message, routed, 0, ticket, result) : 0;
+    return routed ? mail_message(shard, message, routed, 0, 0, ticket, result) : 0;
 }
 
 enum tf_err tf_shard_publish(struct tf_shard *shard, struct tf_publication *publication,
@@ -298,6 +311,7 @@ enum tf_err tf_shard_publish(struct tf_shard *shard, struct tf_publication *publ
     struct tf_message *message = NULL;
     struct tf_ticket *ticket = NULL;
     uint64_t valued = 0;
+    uint64_t appended = tf_shard_appended(shard);
     uint64_t routed = route(shard, publication, shard->config.number, &result);
     shard->counters.published++;
     if (publication->envelope.retain) {
@@ -306,7 +320,7 @@ enum tf_err tf_shard_publish(struct tf_shard *shard, struct tf_publication *publ
     if (routed | valued) {
         message = tf_publication_keep(publication, shard->config.alloc);
         if (!message) {
-            return without_memory(result, ret_result);
+            return without_memory(shard, appended, result, ret_result);
         }
     }
     uint64_t self = UINT64_C(1) << shard->config.number;
@@ -318,14 +332,16 @@ enum tf_err tf_shard_publish(struct tf_shard *shard, struct tf_publication *publ
         ticket = tf_ticket_new(shard, owner, tag);
         if (!ticket) {
             tf_message_unref(message);
-            return without_memory(result, ret_result);
+            return without_memory(shard, appended, result, ret_result);
         }
     }
-    uint32_t waiting =
-        routed | valued ? mail_message(shard, message, routed, valued, ticket, &result) : 0;
+    uint32_t waiting = routed | valued ? mail_message(shard, message, routed, valued,
+                                                      publication->transaction, ticket, &result)
+                                       : 0;
     if (message) {
         tf_message_unref(message);
     }
+    result.stored = tf_shard_recorded_since(shard, appended);
     *ret_result = result;
     if (!ticket) {
         return TF_OK;
@@ -365,7 +381,7 @@ static void on_ticket(struct tf_shard *shard, const struct tf_mail *mail)
         .matched = mail->count, .taken = (uint32_t)mail->value, .refused = mail->reason != 0};
     add_result(&ticket->result, &part);
     if (--ticket->waiting == 0) {
-        tf_ticket_finish(shard, ticket);
+        tf_ticket_end(shard, ticket);
     }
 }
 
@@ -377,9 +393,10 @@ void tf_shard_reply(struct tf_shard *shard, unsigned to, uint64_t ticket,
                             .value = result->taken,
                             .reason = result->refused,
                             .tag = ticket};
-    if (!tf_shard_post(shard, to, &reply)) {
+    if (!tf_shard_hold(shard, to, &reply, result->stored)) {
         shard->reply = reply; /* whoever waits for it would wait for ever */
         shard->reply_to = to;
+        shard->reply_number = result->stored;
         shard->reply_waits = true;
     }
 }
@@ -388,12 +405,17 @@ static void on_message(struct tf_shard *shard, const struct tf_mail *mail, unsig
 {
     struct tf_message *message = mail->object;
     struct tf_published result = {0};
+    if (mail->value) { /* first, so that who delivers it finds something to wait for */
+        tf_store_join(shard->config.store, mail->value, 0);
+    }
+    uint64_t appended = tf_shard_appended(shard);
     if (mail->flags & TF_MAIL_ROUTE) {
         (void)route(shard, &message->publication, from, &result);
     }
     if (mail->flags & TF_MAIL_VALUE) {
         set_value(shard, message, from, &result);
     }
+    result.stored = tf_shard_recorded_since(shard, appended);
     tf_message_unref(message);
     if (mail->tag) {
         /* before the reply, on the same ring: who is acknowledged finds the value in the cell */
@@ -405,7 +427,7 @@ static void on_message(struct tf_shard *shard, const struct tf_mail *mail, unsig
 /* Sends the reply that found no memory. False: there is still none. */
 static bool send_reply(struct tf_shard *shard)
 {
-    if (shard->reply_waits) {
+    if (shard->reply_waits && tf_shard_done(shard, shard->reply_number)) {
         shard->reply_waits = !tf_shard_post(shard, shard->reply_to, &shard->reply);
     }
     return !shard->reply_waits;
@@ -447,12 +469,18 @@ void tf_shard_receive(struct tf_shard *shard)
     struct tf_mail mail;
     unsigned from;
     unsigned left = MAIL_BUDGET;
-    while (left && send_reply(shard) &&
+    if (shard->config.store) {
+        tf_held_work(shard);
+    }
+    bool ready = true;
+    while (left && send_reply(shard) && (ready = !shard->config.store || tf_held_ready(shard)) &&
            tf_mail_receive(shard->config.office, shard->config.number, &mail, &from)) {
         dispatch(shard, &mail, from);
         left--;
     }
-    shard->mail_left = left == 0 || shard->reply_waits;
+    /* while the reply waits for the store, the store wakes the shard */
+    shard->mail_left =
+        left == 0 || !ready || (shard->reply_waits && tf_shard_done(shard, shard->reply_number));
     (void)tf_bind_work(shard);
     tf_access_work(shard);
     tf_named_work(shard);
@@ -465,6 +493,7 @@ void tf_shard_expire(struct tf_shard *shard)
         tf_value_expire(shard, timer);
     }
     tf_named_expire(shard);
+    tf_kept_retry(shard);
     while ((timer = tf_timers_expire(&shard->timers, shard->now))) {
         shard->config.expired(shard->config.ctx, timer);
     }
@@ -473,9 +502,10 @@ void tf_shard_expire(struct tf_shard *shard)
 bool tf_shard_busy(const struct tf_shard *shard)
 {
     const struct tf_value_access *access = &shard->access;
-    return shard->mail_left || !tf_list_empty(&shard->drawing) ||
-           !tf_list_empty(&access->walking) || !tf_list_empty(&access->dirty) ||
-           !tf_list_empty(&access->unsent) || tf_named_busy(shard);
+    return shard->mail_left || shard->held_left || !tf_list_empty(&shard->paging) ||
+           !tf_list_empty(&shard->drawing) || !tf_list_empty(&access->walking) ||
+           !tf_list_empty(&access->dirty) || !tf_list_empty(&access->unsent) ||
+           tf_named_busy(shard);
 }
 
 tf_time tf_shard_deadline(const struct tf_shard *shard)
@@ -489,12 +519,20 @@ tf_time tf_shard_deadline(const struct tf_shard *shard)
     tf_time idle = tf_timers_next(&shard->named.idle);
     timers = TF_MIN(timers, values);
     entries = TF_MIN(entries, idle);
+    if (!tf_list_empty(&shard->starved)) {
+        entries = TF_MIN(entries, shard->starved_until);
+    }
     return TF_MIN(timers, entries);
 }
 
 bool tf_shard_flush(struct tf_shard *shard)
 {
-    return tf_mail_flush(shard->config.office, shard->config.number);
+    bool congested = tf_mail_flush(shard->config.office, shard->config.number);
+    if (shard->config.store) {
+        tf_shard_submit(shard);
+        congested |= tf_store_congested(shard->config.store);
+    }
+    return congested;
 }
 
 bool tf_shard_check(const struct tf_shard *shard)

@@ -26,6 +26,7 @@
 #include "route/table.h"
 #include "route/value.h"
 #include "route/value_access.h"
+#include "store/store.h"
 
 /* The broker's mail types start here; the shard hands them to `config.receive`. */
 #define TF_MAIL_BROKER 64u
@@ -50,13 +51,16 @@ struct tf_shard_config {
      */
     struct tf_message *(*virtual_next)(void *ctx, struct tf_bytes filter, struct tf_bytes last);
     void *ctx;
+    struct tf_store_client *store; /* this shard's; NULL: nothing is kept */
 };
 
 /* What became of a publication. */
 struct tf_published {
     uint32_t matched; /* bindings */
     uint32_t taken;   /* queues that took it, and the value */
-    bool refused;     /* a limit kept it from becoming the value, or memory ran out */
+    bool refused;     /* a limit kept it from becoming the value, or memory or the store ran out */
+    uint64_t stored;  /* this shard's batch that has to be done before anybody is told; 0: none.
+                         Of tf_shard_write always 0: it answers when that is done */
     /* of tf_shard_write alone */
     bool existed;     /* there was a value before */
     bool failed;      /* the condition did not hold: nothing has changed or been published */
@@ -69,9 +73,17 @@ struct tf_ticket_owner {
     void (*done)(struct tf_ticket_owner *owner, uint64_t tag, const struct tf_published *result);
 };
 
+/* What waits until a batch of the store is done. */
+struct tf_held {
+    struct tf_list_node node; /* shard->held */
+    uint64_t number;          /* of the batch */
+    struct tf_ticket *ticket; /* of this shard, which then ends; else see shard_store.c */
+};
+
 struct tf_ticket {
     struct tf_list_node in_shard;
     struct tf_list_node in_owner;
+    struct tf_held held; /* tf_shard_write: its number is the batch that has the value; 0: none */
     struct tf_ticket_owner *owner; /* NULL: gone */
     uint64_t tag;
     uint32_t waiting;
@@ -116,7 +128,9 @@ struct tf_named_shard {
     struct tf_list starved;         /* of tf_named_member: there was no memory to deliver */
     struct tf_list unsent;          /* of tf_unsent, in order */
     struct tf_list commands;        /* of tf_queue_work: to go on with */
-    struct tf_list asleep;          /* of tf_queue_work: that wait for bindings */
+    struct tf_list asleep;          /* of tf_queue_work: that wait for bindings, or a page */
+    struct tf_list moved;           /* of tf_queue_work: batches that are taken, not yet stored */
+    struct tf_list unstored;        /* of tf_named_queue: letters that the store did not take */
     struct tf_ticket_owner letters; /* dead letters */
     struct tf_timers entries;       /* which expire */
     struct tf_timers idle;          /* queues that nobody uses */
@@ -144,9 +158,19 @@ struct tf_shard {
     uint32_t *ids; /* scratch: identifiers of one delivery */
     size_t id_capacity;
     size_t queue_count;
+    tf_time wall;               /* what is added to `now` to have the wall time */
+    struct tf_list held;        /* of tf_held: answers that wait for the store, in order */
+    struct tf_held *held_spare; /* for the next answer; NULL: none yet */
+    struct tf_list paging;      /* of tf_kept: a page is to be read at the end of the turn */
+    struct tf_list starved;     /* of tf_kept: a page could not be read */
+    tf_time starved_until;      /* they are tried again */
+    uint8_t *scratch;           /* heads of messages that are recorded */
+    size_t scratch_size;
     struct tf_mail reply;  /* to a message, if `reply_waits`: it found no memory to wait in */
     unsigned reply_to;     /* its shard */
+    uint64_t reply_number; /* the batch that it has to wait for */
     bool reply_waits;      /* no mail is read before it has gone */
+    bool held_left;        /* the last turn did not get to the end of what may be told */
     bool mail_left;        /* the last turn did not get to the end of it */
     bool ending;           /* being released: tells other shards nothing any more */
     uint64_t queued_bytes; /* the sum over all queues */
@@ -170,6 +194,12 @@ unsigned tf_shard_home(const struct tf_shard *shard, struct tf_bytes name);
 
 /* Sets the time of this turn. It never goes back. */
 void tf_shard_time(struct tf_shard *shard, tf_time now);
+
+/* Sets the wall time (microseconds since 1970) that is now; at the start, and now and then. */
+void tf_shard_wall(struct tf_shard *shard, tf_time wall);
+
+/* A number that what was published or recorded just now waits for; 0: nothing. See stream.h. */
+uint64_t tf_shard_recorded(const struct tf_shard *shard);
 
 /*
  * Publishes. `owner` NULL: nobody waits (at most once). TF_OK: done, *ret_result tells. TF_AGAIN:
@@ -229,8 +259,19 @@ bool tf_shard_busy(const struct tf_shard *shard);
 /* When the next timer ends; now while the shard is busy. */
 tf_time tf_shard_deadline(const struct tf_shard *shard);
 
+/* Hands over what has been recorded, so that the store can begin: before the output. */
+void tf_shard_submit(struct tf_shard *shard);
+
 /* The end of a turn. True: congested, read no more from connections until it is false. */
 bool tf_shard_flush(struct tf_shard *shard);
+
+/* ---- at the start, before any turn: what the store has kept (restore.c) ---- */
+
+/* The value of an address whose home this shard is. TF_PROTOCOL: it makes no sense. TF_LIMIT,
+ * TF_NO_MEMORY. */
+struct tf_stored_object;
+TF_MUST_USE enum tf_err tf_shard_restore_value(struct tf_shard *shard,
+                                               const struct tf_stored_object *object);
 
 /* Walks the invariants of what the shard owns; false names a bug. */
 bool tf_shard_check(const struct tf_shard *shard);

@@ -61,6 +61,22 @@ struct tf_value *tf_values_find(const struct tf_values *values, struct tf_bytes 
     return NULL;
 }
 
+/* Fills a value and puts it where it is found; its address has none. */
+static void insert(struct tf_values *values, struct tf_value *value, struct tf_message *message,
+                   uint64_t hash, unsigned writer, uint64_t version)
+{
+    const struct tf_envelope *envelope = &message->publication.envelope;
+    memset(value, 0, sizeof(*value));
+    value->message = tf_message_ref(message);
+    value->version = value->shown = version;
+    value->writer = (uint8_t)writer;
+    tf_map_insert(&values->map, &value->node, hash);
+    (void)tf_tree_insert(&values->ordered, &value->ordered, envelope->address);
+    tf_timers_arm(values->timers, &value->timer, envelope->expires);
+    values->count++;
+    values->bytes += charge_of(value);
+}
+
 enum tf_err tf_values_set(struct tf_values *values, struct tf_message *message, unsigned writer)
 {
     const struct tf_envelope *envelope = &message->publication.envelope;
@@ -89,15 +105,29 @@ enum tf_err tf_values_set(struct tf_values *values, struct tf_message *message, 
     } else {
         values->listing++;
     }
-    memset(value, 0, sizeof(*value));
-    value->message = tf_message_ref(message);
-    value->version = value->shown = ++values->version;
-    value->writer = (uint8_t)writer;
-    tf_map_insert(&values->map, &value->node, hash);
-    (void)tf_tree_insert(&values->ordered, &value->ordered, envelope->address);
-    tf_timers_arm(values->timers, &value->timer, envelope->expires);
-    values->count++;
-    values->bytes += charge;
+    values->version++;
+    insert(values, value, message, hash, writer, values->version);
+    return TF_OK;
+}
+
+enum tf_err tf_values_restore(struct tf_values *values, struct tf_message *message, unsigned writer,
+                              uint64_t version, uint64_t shown, struct tf_value **ret)
+{
+    uint64_t charge = sizeof(struct tf_value) + message->size;
+    if (values->bytes + values->live_bytes + charge > values->limits.bytes ||
+        values->count >= values->limits.count) {
+        return TF_LIMIT;
+    }
+    struct tf_value *value = values->alloc->alloc(values->alloc->ctx, sizeof(*value));
+    if (!value) {
+        return TF_NO_MEMORY;
+    }
+    insert(values, value, message, tf_hash(message->publication.envelope.address, &values->key),
+           writer, version);
+    value->shown = shown;
+    values->version = TF_MAX(values->version, shown);
+    values->listing++;
+    *ret = value;
     return TF_OK;
 }
 

@@ -25,6 +25,7 @@ struct tf_value {
     uint64_t shown; /* the version that readers of this one value know; >= version */
     /* The shard it was published in; TF_WRITER_LIVE: a watched address's, not in the store. */
     uint8_t writer;
+    bool stored; /* the store has it */
 };
 
 struct tf_value_limits {
@@ -70,6 +71,14 @@ void tf_values_release(struct tf_values *values);
  */
 TF_MUST_USE enum tf_err tf_values_set(struct tf_values *values, struct tf_message *message,
                                       unsigned writer);
+
+/*
+ * The value of an address as it was before a restart; there is none of this address. Versions go on
+ * above `shown`. Takes a count of its own; *ret until the next write. TF_LIMIT, TF_NO_MEMORY.
+ */
+TF_MUST_USE enum tf_err tf_values_restore(struct tf_values *values, struct tf_message *message,
+                                          unsigned writer, uint64_t version, uint64_t shown,
+                                          struct tf_value **ret);
 
 /* The value of an address, or NULL. It lasts until the next write. */
 const struct tf_value *tf_values_get(struct tf_values *values, struct tf_bytes address);

@@ -8,7 +8,8 @@
  *       |<--------------------------- WRITTEN |
  *
  * The home publishes as if the writer were its own, so a new binding gets the value once by the
- * rules of bind.c. Everything that may lack memory is had before anything changes.
+ * rules of bind.c. Everything that may lack memory is had before anything changes. Where there is a
+ * store, the ticket in the home ends when what was recorded is safe, and WRITTEN goes then.
  */
 #include "base/assert.h"
 #include "base/mem.h"
@@ -31,6 +32,19 @@ bool tf_condition_holds(const struct tf_condition *condition, const struct tf_va
     return good && found;
 }
 
+/* The write ends when `waiting` shards have answered and batch `number` (0: none) is done. */
+static enum tf_err await(struct tf_shard *shard, struct tf_ticket *ticket, uint32_t waiting,
+                         uint64_t number, const struct tf_published *result)
+{
+    ticket->waiting = waiting;
+    ticket->held.number = number;
+    ticket->result = *result;
+    if (!waiting) {
+        tf_ticket_end(shard, ticket);
+    }
+    return TF_AGAIN;
+}
+
 /* A write in the home of its address. TF_AGAIN, TF_NO_MEMORY: as tf_shard_write. */
 static enum tf_err write_here(struct tf_shard *shard, struct tf_publication *publication,
                               const struct tf_condition *condition, struct tf_ticket_owner *owner,
@@ -49,14 +63,15 @@ static enum tf_err write_here(struct tf_shard *shard, struct tf_publication *pub
     if (!message) {
         return TF_NO_MEMORY;
     }
-    if (owner && shard->count > 1) {
+    if (owner && (shard->count > 1 || shard->config.store)) {
         ticket = tf_ticket_new(shard, owner, tag);
         if (!ticket) {
             tf_message_unref(message);
             return TF_NO_MEMORY;
         }
     }
-    enum tf_err err = tf_values_set(&shard->values, message, shard->config.number);
+    uint64_t appended = tf_shard_appended(shard);
+    enum tf_err err = tf_value_set(shard, message, shard->config.number);
     if (err) {
         result->refused = true;
     } else {
@@ -64,10 +79,9 @@ static enum tf_err write_here(struct tf_shard *shard, struct tf_publication *pub
         result->version = shard->values.version;
         tf_watched_stored(shard, message);
         uint32_t waiting = tf_shard_spread(shard, message, ticket, result);
-        if (ticket && waiting) {
-            ticket->waiting = waiting;
-            ticket->result = *result;
-            err = TF_AGAIN;
+        uint64_t number = ticket ? tf_shard_recorded_since(shard, appended) : 0;
+        if (ticket && (waiting || number)) {
+            err = await(shard, ticket, waiting, number, result);
         }
     }
     tf_message_unref(message);

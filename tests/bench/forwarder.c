@@ -11,10 +11,14 @@
  * goes to all subscribers of its topic untouched. FRAME serves one purpose: a read that ended
  * within a frame must not let another publisher's bytes in between.
  *
+ * With a FILE it appends as many bytes to that, in a turn in which it forwards any, and syncs it
+ * before it writes to anybody: what a store costs whoever waits for it.
+ *
  * It must not know what is in a frame. It makes system calls itself, being no part of Trefoil.
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdbool.h>
@@ -33,7 +37,8 @@ enum {
     MAX_HELLO = 128,
     MAX_REPLY = 40,
     READ_SIZE = 256 * 1024,
-    MAX_OUTPUT = 64 * 1024 * 1024 /* a subscriber that is further behind is cut off */
+    MAX_OUTPUT = 64 * 1024 * 1024, /* a subscriber that is further behind is cut off */
+    FILE_SIZE = 64 * 1024 * 1024   /* reserved; then it begins again */
 };
 
 struct conn {
@@ -61,6 +66,9 @@ struct forwarder {
     int epoll;
     int listener;
     struct conn *touched;
+    int file;                             /* -1: none */
+    size_t file_at;                       /* where it goes on */
+    size_t owed;                          /* bytes forwarded that are not in it */
     uint8_t *buffer;                      /* READ_SIZE */
     struct conn *subscribers[MAX_TOPICS]; /* of each topic */
 };
@@ -158,6 +166,7 @@ static void forward(struct forwarder *forwarder, struct conn *conn, const uint8_
                     size_t length)
 {
     struct conn *subscriber = forwarder->subscribers[conn->topic];
+    forwarder->owed += length;
     for (; length && subscriber; subscriber = subscriber->next_in_topic)
         conn_append(forwarder, subscriber, data, length);
     for (size_t frames = length / conn->frame; conn->reply_length && frames > 0; frames--)
@@ -278,6 +287,33 @@ static unsigned listen_on(struct forwarder *forwarder, unsigned port)
     return ntohs(address.sin_port);
 }
 
+static void open_file(struct forwarder *forwarder, const char *name)
+{
+    forwarder->file = open(name, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (forwarder->file < 0)
+        die(name);
+    errno = posix_fallocate(forwarder->file, 0, FILE_SIZE);
+    if (errno || fsync(forwarder->file))
+        die(name);
+}
+
+/* As many bytes as were forwarded in this turn; which ones does not matter. */
+static void keep(struct forwarder *forwarder)
+{
+    while (forwarder->owed > 0) {
+        size_t part = forwarder->owed < READ_SIZE ? forwarder->owed : READ_SIZE;
+        if (forwarder->file_at + part > FILE_SIZE)
+            forwarder->file_at = 0;
+        ssize_t put = pwrite(forwarder->file, forwarder->buffer, part, (off_t)forwarder->file_at);
+        if (put <= 0)
+            die("pwrite");
+        forwarder->file_at += (size_t)put;
+        forwarder->owed -= (size_t)put;
+    }
+    if (fdatasync(forwarder->file))
+        die("fdatasync");
+}
+
 static void turn(struct forwarder *forwarder)
 {
     struct epoll_event events[MAX_EVENTS];
@@ -295,6 +331,8 @@ static void turn(struct forwarder *forwarder)
         if (events[i].events & EPOLLOUT)
             conn_touch(forwarder, conn);
     }
+    if (forwarder->file >= 0 && forwarder->owed > 0)
+        keep(forwarder);
     while (forwarder->touched) {
         struct conn *conn = forwarder->touched;
         forwarder->touched = conn->next_touched;
@@ -308,9 +346,9 @@ static void turn(struct forwarder *forwarder)
 
 int main(int argc, char **argv)
 {
-    if (argc > 2 || (argc == 2 && argv[1][0] == '-')) {
-        fprintf(stderr,
-                "usage: bare-forwarder [PORT]\nForwards on 127.0.0.1; 0 takes a free port.\n");
+    if (argc > 3 || (argc > 1 && argv[1][0] == '-')) {
+        fprintf(stderr, "usage: bare-forwarder [PORT [FILE]]\n"
+                        "Forwards on 127.0.0.1; 0 takes a free port.\n");
         return 2;
     }
     struct rlimit files;
@@ -323,7 +361,10 @@ int main(int argc, char **argv)
     forwarder->epoll = epoll_create1(EPOLL_CLOEXEC);
     if (forwarder->epoll < 0)
         die("epoll_create1");
-    unsigned port = listen_on(forwarder, argc == 2 ? (unsigned)strtoul(argv[1], NULL, 10) : 0);
+    forwarder->file = -1;
+    if (argc > 2)
+        open_file(forwarder, argv[2]);
+    unsigned port = listen_on(forwarder, argc > 1 ? (unsigned)strtoul(argv[1], NULL, 10) : 0);
     printf("listening 127.0.0.1:%u\nready\n", port);
     fflush(stdout);
     for (;;)

@@ -61,6 +61,7 @@ static bool parse(struct input *input, struct tf_config *config)
 
     input->folders = 0;
     tf_config_init_default(config);
+    config->data_default = strdup("data"); /* as the command line does */
     before = *config;
     tf_config_report_init(&report);
     err = tf_config_parse_text(config, "input", input->text, input->length, &io, &report);

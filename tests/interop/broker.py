@@ -8,6 +8,7 @@ TREFOIL_PEER     "mosquitto" runs Debian's mosquitto instead, to test the tests
 Nothing here sleeps: each wait is for an event, with a deadline.
 """
 
+import atexit
 import collections
 import os
 import re
@@ -123,13 +124,17 @@ class Broker:
     """A broker on a free port of 127.0.0.1.
 
     config: lines in the language of mosquitto.conf that follow `listener PORT 127.0.0.1` and
-    `allow_anonymous true`. Without it Trefoil runs as `serve --memory --listen`.
+    `allow_anonymous true`. Without it Trefoil runs as `serve --listen`.
     file: a complete configuration file instead, whose listener is at `port`.
+    memory: `--memory`, where a test is about that, or measures what a disk would blur; else Trefoil
+    keeps its data in a folder of its own, `data`, which survives kill and restart, but not stop.
     """
 
-    def __init__(self, config=None, file=None, port=None, peer=None):
+    def __init__(self, config=None, file=None, port=None, peer=None, memory=False):
         self.peer = peer or PEER
         self.folder = tempfile.mkdtemp(prefix="trefoil-interop-")
+        atexit.register(shutil.rmtree, self.folder, ignore_errors=True)    # also when a test fails
+        self.data = None if memory else os.path.join(self.folder, "data")
         self.host, self.port, self.process = "127.0.0.1", port, None
         self.arguments = self._arguments(config, file)
 
@@ -145,8 +150,10 @@ class Broker:
                 out.write("\n".join(lines + list(config or ())) + "\n")
         if self.peer == "mosquitto":
             return ["mosquitto", "-v", "-c", file]
-        args = [binary(), "serve", "--memory", "--shards", SHARDS]
-        return args + (["-c", file] if file else ["--listen", "mqtt://127.0.0.1:0"])
+        args = [binary(), "serve", "--shards", SHARDS]
+        args += ["--data", self.data] if self.data else ["--memory"]
+        return args + (["-c", file] if file else
+                       ["--listen", "mqtt://127.0.0.1:%d" % (self.port or 0)])
 
     def start(self):
         self.process = Process(self.arguments)
@@ -174,6 +181,20 @@ class Broker:
         """Resident bytes of the process."""
         with open("/proc/%d/status" % self.process.child.pid, encoding="ascii") as status:
             return 1024 * int(re.search(r"VmRSS:\s+(\d+)", status.read()).group(1))
+
+    def kill(self):
+        """SIGKILL: whatever it has not brought to the disk is lost."""
+        self.process.kill()
+
+    def restart(self):
+        """Kills it, unless it has ended, and starts it on the same folder and ports."""
+        self.kill()
+        for i, argument in enumerate(self.arguments):
+            free = re.fullmatch(r"(mqtt|amqp|coap)://127\.0\.0\.1:0", argument)
+            if free:
+                port = self.port if free[1] == "mqtt" else getattr(self, free[1] + "_port")
+                self.arguments[i] = argument[:-1] + str(port)
+        return self.start()
 
     def terminate(self):
         """Sends SIGTERM and returns at once."""

@@ -509,6 +509,35 @@ class Serve(Cli):
         self.assertTrue(process.err.find("store: memory, lost on exit"))
         self.assertEqual(process.stop(), 0)
 
+    def test_serve_keeps_its_data(self):
+        """In --data, by default in the user's state, never in two places at once."""
+        folder = os.path.dirname(self.path)
+        for args, env, data in (
+                (("--data", os.path.join(folder, "own")), {}, "own"),
+                ((), {"XDG_STATE_HOME": os.path.join(folder, "not/yet")}, "not/yet/trefoil"),
+                ((), {"XDG_STATE_HOME": "", "HOME": folder}, ".local/state/trefoil")):
+            with self.subTest(data):
+                process = Process([binary(), "serve", "--listen", "mqtt://127.0.0.1:0", *args],
+                                  env=dict(os.environ, **env))
+                self.addCleanup(process.kill)
+                self.assertTrue(process.out.find("^ready$"), process.err.text())
+                path = os.path.join(folder, data)
+                self.assertTrue(process.err.find(r"store %s: " % re.escape(path)))
+                self.assertEqual(os.stat(path).st_mode & 0o777, 0o700)
+                second = self.run_it("serve", "--data", path, "--listen", "mqtt://127.0.0.1:0",
+                                     status=1)
+                self.assertRegex(second.err, r"in use by process \d+")
+                self.assertEqual(process.stop(), 0)
+
+    def test_serve_data_that_cannot_be(self):
+        self.configure("")
+        for path, word in ((self.path, "folder"), ("/proc/trefoil/data", "make the folder")):
+            done = self.run_it("serve", "--data", path, "--listen", "mqtt://127.0.0.1:0", status=1)
+            self.assertIn(path, done.err)
+            self.assertIn(word, done.err)
+        done = self.run_it("serve", "--data", "x", "--memory", status=USAGE)
+        self.assertIn("exclude", done.err)
+
     def test_serve_several_listeners(self):
         process = self.start_it("serve", "--memory", "--listen", "mqtt://127.0.0.1:0",
                                 "--listen", "mqtt://[::1]:0")

@@ -129,7 +129,8 @@ static void accept_link(struct rig_end *end, const struct tf_amqp_event *event)
     assert_int_equal(tf_amqp_link_accept(event->session, rig_alloc(end, size), size, NULL, &link),
                      TF_OK);
     add_link(end, link);
-    reply.unsettled = reply.properties = (struct tf_bytes){0};
+    reply.properties = (struct tf_bytes){0};
+    reply.unsettled = end->unsettled;
     assert_int_equal(tf_amqp_link_attach_reply(end->link, &reply), TF_OK);
     if (end->credit && tf_amqp_link_role(end->link) == TF_AMQP_RECEIVER)
         tf_amqp_link_credit(end->link, end->credit, false);

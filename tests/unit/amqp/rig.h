@@ -64,7 +64,8 @@ struct rig_end {
     bool reject;       /* answer AUTHENTICATE with no */
     /* what is not answered by the rig */
     bool hold_authenticate, hold_open, hold_begin, hold_attach, hold_detach;
-    uint32_t credit; /* for links that the peer attaches where we receive; 0: none */
+    uint32_t credit;           /* for links that the peer attaches where we receive; 0: none */
+    struct tf_bytes unsettled; /* in the answers to its attaches */
     rig_on_event *on_event;
     struct tf_amqp_session *session; /* the newest that was begun or accepted */
     struct tf_amqp_link *link;       /* the newest that was attached or accepted */

@@ -22,6 +22,7 @@ struct seen *seen_of(struct rig *rig, const struct rig_end *end)
 static void on_transfer(struct seen *seen, const struct tf_amqp_event *event)
 {
     seen->runs++;
+    seen->resumed += event->resume;
     if (event->first) {
         seen->begun++;
         seen->length = 0;

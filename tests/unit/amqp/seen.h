@@ -11,7 +11,7 @@
 struct seen {
     uint8_t *body;
     size_t length;
-    unsigned runs, begun, complete, aborted, settled, outcomes, returned;
+    unsigned runs, begun, complete, aborted, settled, outcomes, returned, resumed;
     unsigned opened; /* FLOW of the session */
     uint64_t delivery, owner;
     struct tf_amqp_state state;

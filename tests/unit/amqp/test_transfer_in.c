@@ -195,6 +195,41 @@ static void faults(void **state)
     expect_fault(11, frames, 1, DETACHED, TF_AMQP_NOT_IMPLEMENTED);
 }
 
+/* 2.6.13: the answer to the attach has told of a delivery, which the sender goes on with. */
+static void resumed(void **state)
+{
+    static const uint8_t unsettled[] = {0xC1, 0x05, 0x02, 0xA0, 0x01, 't', 0x40}; /* t: null */
+    struct rig rig = {.seed = 3};
+    struct tf_amqp_transfer transfer = first(0), more = {.resume = true};
+    struct seen *b;
+
+    (void)state;
+    rig.server.unsettled = tf_bytes_of(unsettled, sizeof unsettled);
+    seen_open(&rig, RIG_WHOLE, 1024);
+    b = seen_of(&rig, &rig.server);
+    seen_sender(&rig, 3);
+    transfer.resume = transfer.more = true;
+    raw(&rig, &transfer, "one");
+    assert_int_equal(b->resumed, 1);
+    raw(&rig, &more, "two");
+    assert_int_equal(b->resumed, 1); /* it is said with the first frame */
+    assert_int_equal(b->complete, 1);
+    assert_int_equal(tf_amqp_dispose(rig.server.connection, b->delivery,
+                                     &(struct tf_amqp_state){.type = TF_AMQP_STATE_ACCEPTED}, true),
+                     TF_OK);
+    transfer = first(1); /* one that is known to be accepted: settled, nothing more */
+    transfer.resume = transfer.has_settled = transfer.settled = true;
+    raw(&rig, &transfer, "");
+    assert_int_equal(b->resumed, 2);
+    assert_int_equal(b->complete, 2);
+    assert_true(b->last_settled);
+    transfer = first(2);
+    raw(&rig, &transfer, "new");
+    assert_int_equal(b->resumed, 2);
+    assert_int_equal(rig.server.detached, 0);
+    seen_close(&rig);
+}
+
 /* More frames than the window, all of one message. */
 static void a_window_violated(void **state)
 {
@@ -284,6 +319,7 @@ int main(void)
         cmocka_unit_test(interleaved),
         cmocka_unit_test(half_a_delivery),
         cmocka_unit_test(faults),
+        cmocka_unit_test(resumed),
         cmocka_unit_test(a_window_violated),
         cmocka_unit_test(ids_go_on_over_a_failed_link),
         cmocka_unit_test(a_sender_that_counts_late),

@@ -65,6 +65,12 @@ static void check_conn(const struct amqp_front *front, struct amqp_conn *conn)
             open++;
         }
     }
+    for (i = tf_list_first(&conn->sessions); i; i = tf_list_next(&conn->sessions, i)) {
+        struct amqp_session *session = tf_container_of(i, struct amqp_session, in_conn);
+        for (j = tf_list_first(&session->links); j; j = tf_list_next(&session->links, j)) {
+            open += tf_amqp_front_ledger_open(tf_container_of(j, struct amqp_link, in_session));
+        }
+    }
     tf_assert(open == conn->open_tickets);
 }
 

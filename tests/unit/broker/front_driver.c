@@ -5,6 +5,7 @@
 
 #include "base/assert.h"
 #include "base/util.h"
+#include "broker/stream_gate.h"
 #include "broker/sys_collection.h"
 #include "route/named_internal.h"
 
@@ -39,6 +40,118 @@ static void end(struct driver_conn *conn)
         stream->ops->close(stream);
     }
 }
+
+/* ---- the store ---- */
+
+static void hold(void *owner)
+{
+    (void)tf_message_ref(owner);
+}
+
+static void let_go(void *owner)
+{
+    tf_message_unref(owner);
+}
+
+static void wake_store(void *ctx)
+{
+    ((struct driver *)ctx)->store_woken = true;
+}
+
+static void changed(void *ctx, enum tf_store_state state, enum tf_err err, int error)
+{
+    (void)err;
+    (void)error;
+    ((struct driver *)ctx)->told = state;
+}
+
+static void store_open(struct driver *driver)
+{
+    struct tf_journal_report report;
+    uint64_t holder;
+    struct tf_store_config config = {.journal = {.disk = driver->disk,
+                                                 .alloc = &driver->store_memory.alloc,
+                                                 .seed = ++driver->store_seed,
+                                                 .segment_size = UINT64_C(1) << 20,
+                                                 .snapshot_interval = UINT64_C(1) << 18,
+                                                 .compact_percent = 50},
+                                     .shards = driver->count,
+                                     .alloc = &driver->store_memory.alloc,
+                                     .hold = hold,
+                                     .let_go = let_go,
+                                     .wake_shard = wake,
+                                     .wake_store = wake_store,
+                                     .changed = changed,
+                                     .ctx = driver};
+    enum tf_err err = tf_store_new(&config, &driver->store, &report, &holder);
+    tf_assert(err == TF_OK);
+    driver->store_woken = true;
+    driver->store_rests = true; /* until all is restored */
+    driver->told = TF_STORE_READY;
+}
+
+/* A turn of the store's thread, if it has something to do. True: it has taken one. */
+static bool store_turn(struct driver *driver)
+{
+    tf_time until = TF_TIME_NEVER;
+    if (!driver->store || driver->store_rests ||
+        (!driver->store_woken && driver->store_until > driver->now)) {
+        return false;
+    }
+    driver->store_woken = false;
+    driver->store_woken |= tf_store_turn(driver->store, driver->now, &until);
+    driver->store_until = until;
+    return true;
+}
+
+/* Lets the output go that has waited for what is done now. */
+static void ungate(struct driver_node *node)
+{
+    struct tf_list_node *i = tf_list_first(&node->driver->conns);
+    for (; node->shard.config.store && i; i = tf_list_next(&node->driver->conns, i)) {
+        struct driver_conn *conn = tf_container_of(i, struct driver_conn, node);
+        if (conn->stream && conn->shard == node->shard.config.number &&
+            tf_stream_gate_open(conn->stream, node->shard.config.store)) {
+            tf_stream_touch(conn->stream);
+        }
+    }
+}
+
+static void settle_mail(void *ctx);
+
+/* Gives shards and fronts what the store has kept. */
+static void restore(struct driver *driver)
+{
+    struct tf_restore_shard shards[DRIVER_SHARDS];
+    struct tf_front *fronts[DRIVER_SHARDS][2];
+    for (unsigned i = 0; i < driver->count; i++) {
+        fronts[i][0] = driver->nodes[i].front;
+        fronts[i][1] = driver->nodes[i].beside;
+        shards[i] = (struct tf_restore_shard){&driver->nodes[i].shard, fronts[i],
+                                              driver->nodes[i].beside ? 2 : 1};
+    }
+    struct tf_restore_config config = {.journal = tf_store_journal(driver->store),
+                                       .shards = shards,
+                                       .count = driver->count,
+                                       .alloc = &driver->store_memory.alloc,
+                                       .settle = settle_mail,
+                                       .ctx = driver};
+    test_alloc_fail(&driver->memory, driver->restore_fails_at);
+    driver->restore_err = tf_restore(&config, &driver->restored);
+    tf_assert(!driver->restore_err || driver->memory.failed);
+    test_alloc_fail(&driver->memory, driver->restore_fails_at = 0);
+    settle_mail(driver);
+    driver->store_rests = false;
+    for (unsigned i = 0; i < driver->count; i++) {
+        for (size_t j = 0; j < shards[i].front_count; j++) {
+            if (fronts[i][j]->ops->restored) {
+                fronts[i][j]->ops->restored(fronts[i][j]);
+            }
+        }
+    }
+}
+
+/* ---- connections ---- */
 
 static void open_stream(struct driver_conn *conn, unsigned shard)
 {
@@ -129,9 +242,11 @@ void driver_init(struct driver *driver, unsigned shards)
     struct tf_config_report report;
     memset(driver, 0, sizeof(*driver));
     test_alloc_init(&driver->memory);
+    test_alloc_init(&driver->store_memory);
     tf_random_init(&driver->random, 1);
     driver->count = shards;
     driver->now = 1000 * TF_SECOND;
+    driver->wall = DRIVER_WALL;
     tf_list_init(&driver->conns);
     tf_config_report_init(&report);
     tf_config_init_default(&driver->config);
@@ -144,11 +259,22 @@ void driver_init(struct driver *driver, unsigned shards)
     tf_config_report_release(&report);
 }
 
+void driver_keep(struct driver *driver, struct tf_disk *disk)
+{
+    driver->disk = disk;
+    for (size_t i = 0; i < driver->config.listener_count; i++) {
+        driver->config.listeners[i].durability = TF_CONFIG_DURABILITY_DISK;
+    }
+}
+
 void driver_start(struct driver *driver)
 {
     driver->office =
         tf_post_office_new(driver->count, 4, (struct tf_wake){wake, driver}, &driver->memory.alloc);
     tf_assert(driver->office);
+    if (driver->disk) {
+        store_open(driver);
+    }
     for (unsigned i = 0; i < driver->count; i++) {
         struct driver_node *node = &driver->nodes[i];
         struct tf_shard_config config = {
@@ -167,8 +293,15 @@ void driver_start(struct driver *driver)
                                            .random = entropy,
                                            .random_ctx = &driver->random};
         node->driver = driver;
+        if (driver->disk) {
+            enum tf_err kept = tf_store_client_init(&node->client, driver->store, i);
+            tf_assert(kept == TF_OK);
+            config.store = &node->client;
+            config.first_version = tf_store_first_position(&node->client);
+        }
         enum tf_err err = tf_shard_init(&node->shard, &config, driver->now);
         tf_assert(err == TF_OK);
+        tf_shard_wall(&node->shard, driver->wall + driver->now);
         err = tf_mqtt_front_type.create(&context, &node->front);
         tf_assert(err == TF_OK);
         if (driver->beside) {
@@ -176,6 +309,9 @@ void driver_start(struct driver *driver)
             tf_assert(err == TF_OK);
             driver->beside->started(node);
         }
+    }
+    if (driver->disk) {
+        restore(driver);
     }
 }
 
@@ -250,11 +386,13 @@ static void move_conn(struct driver_conn *conn)
 
 static void write_conn(struct driver_conn *conn)
 {
+    const struct tf_store_client *store = conn->driver->nodes[conn->shard].shard.config.store;
     struct tf_stream *stream = conn->stream;
     struct tf_bytes spans[4];
     size_t count;
     while ((count = stream->ops->output(stream, spans, TF_COUNT(spans)))) {
         size_t done = 0;
+        count = tf_stream_gate(stream, store, spans, count);
         for (size_t i = 0; i < count; i++) {
             size_t room = TF_MIN(conn->window, conn->write_most - done);
             struct tf_bytes part = {spans[i].data, TF_MIN(spans[i].length, room)};
@@ -263,10 +401,11 @@ static void write_conn(struct driver_conn *conn)
             done += part.length;
         }
         if (done == 0) {
-            return; /* until driver_window */
+            return; /* until driver_window, or until the store has done something */
         }
-        stream->ops->sent(stream, done);
+        tf_stream_gate_sent(stream, done);
     }
+    (void)tf_stream_gate(stream, store, spans, 0);
     if (stream->closing) {
         end(conn);
     } else if (stream->move_to != TF_STREAM_STAYS) {
@@ -298,10 +437,14 @@ bool driver_turn(struct driver *driver, unsigned shard)
     }
     node->mail = false;
     tf_shard_receive(&node->shard);
+    ungate(node);
     tf_shard_expire(&node->shard);
     node->front->ops->turn(node->front);
     if (node->beside) {
         node->beside->ops->turn(node->beside);
+    }
+    if (node->shard.config.store) {
+        tf_shard_submit(&node->shard);
     }
     write_all(node->front);
     if (node->beside) {
@@ -327,6 +470,7 @@ void driver_run(struct driver *driver)
         for (unsigned i = 0; i < driver->count; i++) {
             busy |= driver_turn(driver, i);
         }
+        busy |= store_turn(driver);
         for (unsigned i = 0; i < driver->count; i++) {
             busy |= driver->nodes[i].mail;
         }
@@ -340,6 +484,9 @@ void driver_advance(struct driver *driver, tf_time span)
     driver_run(driver);
     while (driver->now < until) {
         tf_time next = until;
+        if (driver->store && !driver->store_rests) {
+            next = TF_MIN(next, TF_MAX(driver->store_until, driver->now + 1));
+        }
         for (unsigned i = 0; i < driver->count; i++) {
             tf_time deadline = tf_shard_deadline(&driver->nodes[i].shard);
             next = TF_MIN(next, TF_MAX(deadline, driver->now + 1));
@@ -431,11 +578,12 @@ void driver_check(struct driver *driver)
 }
 
 /* Reads and posts until no mail is left. */
-static void settle_mail(struct driver *driver)
+static void settle_mail(void *ctx)
 {
+    struct driver *driver = ctx;
     bool busy = true;
     while (busy) {
-        busy = false;
+        busy = store_turn(driver);
         for (unsigned i = 0; i < driver->count; i++) {
             driver->nodes[i].mail = false;
             tf_shard_receive(&driver->nodes[i].shard);
@@ -447,9 +595,26 @@ static void settle_mail(struct driver *driver)
     }
 }
 
-void driver_stop(struct driver *driver)
+static void release_shard(struct driver_node *node)
+{
+    const struct tf_shard *shard = &node->shard;
+    uint64_t bytes, count;
+    named_sums(shard, &bytes, &count);
+    tf_assert(shard->queue_count == 0);
+    tf_assert(shard->queued_bytes == bytes && shard->queued_count == count);
+    tf_assert(shard->bindings.count == 0 || !tf_list_empty(&shard->named.all));
+    tf_assert(shard->counters.tickets == 0 || node->driver->told >= TF_STORE_FULL);
+    tf_assert(tf_list_empty(&shard->drawing));
+    tf_shard_release(&node->shard);
+    if (node->driver->store) {
+        tf_store_client_release(&node->client);
+    }
+}
+
+void driver_end(struct driver *driver)
 {
     struct tf_list_node *node;
+    driver->store_rests = false;
     for (node = tf_list_first(&driver->conns); node; node = tf_list_next(&driver->conns, node)) {
         driver_cut(tf_container_of(node, struct driver_conn, node));
     }
@@ -467,18 +632,20 @@ void driver_stop(struct driver *driver)
     }
     settle_mail(driver);
     for (unsigned i = 0; i < driver->count; i++) {
-        const struct tf_shard *shard = &driver->nodes[i].shard;
-        uint64_t bytes, count;
-        named_sums(shard, &bytes, &count);
-        tf_assert(shard->queue_count == 0);
-        tf_assert(shard->queued_bytes == bytes && shard->queued_count == count);
-        tf_assert(shard->bindings.count == 0 || !tf_list_empty(&shard->named.all));
-        tf_assert(shard->counters.tickets == 0);
-        tf_assert(tf_list_empty(&shard->drawing));
-        tf_shard_release(&driver->nodes[i].shard);
+        release_shard(&driver->nodes[i]);
+        memset(&driver->nodes[i], 0, sizeof(driver->nodes[i]));
     }
     tf_post_office_free(driver->office);
+    tf_store_free(driver->store);
+    driver->store = NULL;
     tf_assert(driver->memory.blocks == 0 && driver->memory.bytes == 0);
+    tf_assert(driver->store_memory.blocks == 0 && driver->store_memory.bytes == 0);
+}
+
+void driver_stop(struct driver *driver)
+{
+    struct tf_list_node *node;
+    driver_end(driver);
     while ((node = tf_list_pop_front(&driver->conns))) {
         struct driver_conn *conn = tf_container_of(node, struct driver_conn, node);
         free(conn->out);

@@ -3,6 +3,9 @@
  * a clock: bytes are fed to streams, what comes out is collected, time is moved by hand.
  *
  * Input lies in memory of its own for each call, so that a sanitizer sees a view kept too long.
+ * With a disk there is a store, the real one, whose thread's turns are taken between those of the
+ * shards; what waits for it is kept back as a worker does. Without one nothing is kept.
+ *
  * After every turn the invariants of all shards, queues, sessions and machines are checked; a
  * broken one ends the program. It knows neither cmocka nor libFuzzer: both use it.
  */
@@ -11,9 +14,12 @@
 
 #include "base/random.h"
 #include "broker/mqtt_front_internal.h"
+#include "broker/restore.h"
 #include "unit/route/test_alloc.h"
 
 #define DRIVER_SHARDS 3u
+
+#define DRIVER_WALL (UINT64_C(1700000000) * TF_SECOND) /* driver->wall at first */
 
 struct driver;
 struct driver_node;
@@ -32,8 +38,9 @@ struct driver_node {
     struct driver *driver;
     struct tf_shard shard;
     struct tf_front *front;
-    struct tf_front *beside; /* NULL: none */
-    void *transports;        /* of it */
+    struct tf_front *beside;       /* NULL: none */
+    void *transports;              /* of it */
+    struct tf_store_client client; /* with a disk */
     bool mail;
     bool congested;
 };
@@ -48,7 +55,20 @@ struct driver {
     struct tf_list conns;               /* of the client's side, ended or not */
     struct tf_random random;
     tf_time now;
+    tf_time wall;   /* the wall time when `now` is 0 */
     unsigned moves; /* connections that went to another shard */
+    /* of the store */
+    struct tf_disk *disk; /* NULL: there is none */
+    struct tf_store *store;
+    struct test_alloc store_memory;
+    uint64_t store_seed;
+    tf_time store_until;         /* when it wants a turn by itself */
+    bool store_woken;            /* it has something to do */
+    bool store_rests;            /* it takes no turns, whatever it has to do */
+    enum tf_store_state told;    /* the last state that it told */
+    struct tf_restored restored; /* by the last driver_start */
+    size_t restore_fails_at;     /* there is no memory for this allocation of the next restore */
+    enum tf_err restore_err;
 };
 
 /* A connection, seen from the client's side of the transport. */
@@ -74,8 +94,15 @@ struct driver_conn {
 void driver_init(struct driver *driver, unsigned shards);
 void driver_start(struct driver *driver);
 
+/* Before driver_start: what is acknowledged by any listener is on this disk. */
+void driver_keep(struct driver *driver, struct tf_disk *disk);
+
 /* Ends all, and the program if a block of memory or a count is left. */
 void driver_stop(struct driver *driver);
+
+/* The first half of it: all but `config` and what the clients have seen. driver_start may follow.
+ */
+void driver_end(struct driver *driver);
 
 /* A connection accepted by a shard, `ended` at once if the front refuses. Freed by driver_stop. */
 struct driver_conn *driver_open(struct driver *driver, unsigned shard);

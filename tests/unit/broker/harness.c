@@ -58,6 +58,19 @@ static void echo_bulk(struct echo_stream *echo)
     free(bulk);
 }
 
+/* Something that is to be kept: nobody reads it again. */
+static void echo_record(struct echo_stream *echo)
+{
+    static const uint8_t key[] = "echo";
+    struct tf_store_client *store = echo->front->shard->config.store;
+    assert_non_null(store);
+    assert_int_equal(tf_store_reserve(store, sizeof(key)), TF_OK);
+    tf_store_put(store, TF_STORE_DISK, 200, tf_bytes_of(key, sizeof(key)), tf_bytes_of(NULL, 0),
+                 NULL);
+    echo->front->front.counters.publish_received++;
+    tf_stream_need(&echo->stream, tf_shard_recorded(echo->front->shard));
+}
+
 static void echo_input(struct tf_stream *stream, struct tf_bytes in)
 {
     struct echo_stream *echo = echo_of(stream);
@@ -75,6 +88,9 @@ static void echo_input(struct tf_stream *stream, struct tf_bytes in)
             break;
         case 'F':
             echo_flood(echo, in.data[++i] - '0');
+            break;
+        case 'N':
+            echo_record(echo);
             break;
         case 'M':
             stream->move_to = (uint32_t)(in.data[++i] - '0');
@@ -451,7 +467,49 @@ static void listen_on(struct harness *harness)
     assert_int_equal(tf_worker_listen(&harness->workers[0], 0, harness->listener), TF_OK);
 }
 
-void harness_start(struct harness *harness, unsigned count, size_t ring)
+static void no_owner(void *owner)
+{
+    (void)owner;
+    fail_msg("nothing here has a message");
+}
+
+static void wake_store(void *ctx)
+{
+    (void)ctx; /* it takes a turn whenever the workers do */
+}
+
+static void store_changed(void *ctx, enum tf_store_state state, enum tf_err err, int error)
+{
+    (void)ctx;
+    (void)state;
+    (void)err;
+    (void)error;
+}
+
+static void open_store(struct harness *harness, unsigned count, uint64_t soft_limit)
+{
+    struct tf_journal_report report;
+    uint64_t holder;
+    sim_disk_init(&harness->disk, 1);
+    struct tf_store_config config = {.journal = {.disk = &harness->disk.disk,
+                                                 .alloc = &harness->alloc,
+                                                 .seed = 1,
+                                                 .segment_size = TF_JOURNAL_SEGMENT_MIN,
+                                                 .snapshot_interval = TF_JOURNAL_SEGMENT_MIN},
+                                     .shards = count,
+                                     .alloc = &harness->alloc,
+                                     .soft_limit = soft_limit,
+                                     .hold = no_owner,
+                                     .let_go = no_owner,
+                                     .wake_shard = wake,
+                                     .wake_store = wake_store,
+                                     .changed = store_changed,
+                                     .ctx = harness};
+    assert_int_equal(tf_store_new(&config, &harness->store, &report, &holder), TF_OK);
+}
+
+static void start(struct harness *harness, unsigned count, size_t ring, bool kept,
+                  uint64_t soft_limit)
 {
     static const struct tf_front_type *const types[] = {&echo_front_type,
                                                         &echo_datagram_front_type};
@@ -465,6 +523,9 @@ void harness_start(struct harness *harness, unsigned count, size_t ring)
     atomic_init(&harness->shared.maximum, 1000);
     tf_log_init(&harness->log, &log);
     make_config(&harness->config);
+    if (kept) {
+        open_store(harness, count, soft_limit);
+    }
     harness->office =
         tf_post_office_new(count, ring, (struct tf_wake){wake, harness}, &harness->alloc);
     harness->workers = aligned_alloc(64, count * sizeof(*harness->workers));
@@ -478,12 +539,23 @@ void harness_start(struct harness *harness, unsigned count, size_t ring)
                                           .type_count = TF_COUNT(types),
                                           .shared = &harness->shared,
                                           .log = &harness->log,
-                                          .alloc = &harness->alloc};
+                                          .alloc = &harness->alloc,
+                                          .store = harness->store};
         assert_int_equal(tf_loop_new(&harness->loops[i]), TF_OK);
         config.loop = harness->loops[i];
         assert_int_equal(tf_worker_init(&harness->workers[i], &config, tf_clock_now()), TF_OK);
     }
     listen_on(harness);
+}
+
+void harness_start(struct harness *harness, unsigned count, size_t ring)
+{
+    start(harness, count, ring, false, 0);
+}
+
+void harness_start_kept(struct harness *harness, unsigned count, uint64_t soft_limit)
+{
+    start(harness, count, 64, true, soft_limit);
 }
 
 void harness_bind(struct harness *harness)
@@ -525,6 +597,10 @@ void harness_stop(struct harness *harness)
         tf_worker_release(&harness->workers[i]);
         tf_loop_free(harness->loops[i]);
     }
+    if (harness->store) {
+        tf_store_free(harness->store);
+        sim_disk_release(&harness->disk);
+    }
     tf_post_office_free(harness->office);
     for (unsigned i = 0; i < harness->datagram_fd_count; i++) {
         tf_socket_close(harness->datagram_fds[i]);
@@ -548,6 +624,10 @@ void harness_turn(struct harness *harness)
 {
     for (unsigned i = 0; i < harness->count; i++) {
         (void)tf_worker_turn(&harness->workers[i], tf_clock_now() + TF_MILLISECOND);
+    }
+    if (harness->store && !harness->store_rests) {
+        tf_time until;
+        (void)tf_store_turn(harness->store, tf_clock_now(), &until);
     }
 }
 

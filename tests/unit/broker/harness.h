@@ -5,6 +5,7 @@
  *   Q      close when all is written        P      pause until echo_resume
  *   B      write ECHO_BULK bytes            M<n>   move to shard n; the rest goes along
  *   F<n>   post ECHO_FLOOD mails to shard n
+ *   N      record something, as of a publication, which the output then waits for
  * A second front echoes datagrams whole, but for those that are `F<n>`. It has room for some only,
  * and takes no more than that.
  * Time is real; nothing sleeps: harness_until turns the workers until a condition holds.
@@ -13,6 +14,7 @@
 #define TF_TEST_BROKER_HARNESS_H
 
 #include "broker/worker.h"
+#include "unit/store/sim_disk.h"
 
 #define ECHO_BULK (8u << 20)
 #define ECHO_FLOOD 8u
@@ -84,10 +86,16 @@ struct harness {
     int datagram_fds[HARNESS_WORKERS];
     unsigned datagram_fd_count;
     uint16_t datagram_port;
+    struct sim_disk disk;
+    struct tf_store *store; /* NULL: none */
+    bool store_rests;       /* takes no turns for the moment */
 };
 
 /* Starts `count` workers that listen on a free port of 127.0.0.1; mail rings of `ring` records. */
 void harness_start(struct harness *harness, unsigned count, size_t ring);
+
+/* The same with a store, which is over its soft limit from so many bytes on (0: never). */
+void harness_start_kept(struct harness *harness, unsigned count, uint64_t soft_limit);
 
 /* Ends all, and fails the test if a stream or a count is left over. */
 void harness_stop(struct harness *harness);

@@ -1,6 +1,7 @@
 /*
  * The AMQP front against peers that say anything at any time: frames that are well formed each, in
- * an order that is not, from seeds. Only invariants are checked, and that the next is served.
+ * an order that is not, from seeds, with a store and without. Only invariants are checked, and that
+ * the next is served.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,6 +12,7 @@
 #include <cmocka.h>
 
 #include "unit/broker/amqp_driver.h"
+#include "unit/store/sim_disk.h"
 
 #include <trefoil/amqp_message.h>
 
@@ -42,6 +44,55 @@ static const char *address_of(struct monkey *monkey)
     return addresses[some(monkey, TF_COUNT(addresses))];
 }
 
+/* Tags as raw_transfer makes them, of the first deliveries. */
+static struct tf_bytes write_map(struct monkey *monkey, uint8_t *buffer, size_t size)
+{
+    struct tf_writer writer = tf_writer_of(buffer, size);
+    size_t begin = tf_amqp_write_map_begin(&writer);
+    uint32_t count = 0;
+    for (uint8_t i = 0; i < 12; i++) {
+        const uint8_t tag[4] = {0, 0, 0, i};
+        if (some(monkey, 2)) {
+            tf_amqp_write_binary(&writer, tf_bytes_of(tag, sizeof(tag)));
+            tf_amqp_write_null(&writer);
+            count += 2;
+        }
+    }
+    tf_amqp_write_map_end(&writer, begin, count);
+    return tf_bytes_of(buffer, tf_writer_length(&writer));
+}
+
+/* A sender that wants its terminus to keep what is unsettled. */
+static void attach_lasting(struct monkey *monkey, unsigned at, uint32_t handle, const char *name,
+                           const char *address)
+{
+    uint8_t map[256];
+    struct tf_amqp_attach attach = far_to(address);
+    attach.name = tf_bytes_str(name);
+    attach.handle = handle;
+    attach.role = TF_AMQP_SENDER;
+    attach.has_initial_delivery_count = true;
+    attach.rcv_settle_mode = some(monkey, 2) ? TF_AMQP_RCV_FIRST : TF_AMQP_RCV_SECOND;
+    attach.target.durable = TF_AMQP_DURABLE_UNSETTLED_STATE;
+    attach.incomplete_unsettled = !some(monkey, 4);
+    attach.unsettled = write_map(monkey, map, sizeof(map));
+    raw_frame(monkey->conns[at], 0,
+              &(struct tf_amqp_performative){.type = TF_AMQP_ATTACH_FRAME, .attach = attach}, none);
+}
+
+/* A receiver that waits for the broker to settle. */
+static void attach_second(struct monkey *monkey, unsigned at, uint32_t handle, const char *name,
+                          const char *address)
+{
+    struct tf_amqp_attach attach = far_from(address);
+    attach.name = tf_bytes_str(name);
+    attach.handle = handle;
+    attach.role = TF_AMQP_RECEIVER;
+    attach.rcv_settle_mode = TF_AMQP_RCV_SECOND;
+    raw_frame(monkey->conns[at], 0,
+              &(struct tf_amqp_performative){.type = TF_AMQP_ATTACH_FRAME, .attach = attach}, none);
+}
+
 /* Links that can be used: senders on handles 0 to 2, receivers on 3 to 5. */
 static void attach_some(struct monkey *monkey, unsigned at)
 {
@@ -50,6 +101,14 @@ static void attach_some(struct monkey *monkey, unsigned at)
     static const char *const names[] = {"s0", "s1", "s2", "r0", "r1", "r2"};
     monkey->ids[at] = monkey->open[at] = 0;
     for (uint32_t i = 0; i < TF_COUNT(addresses); i++) {
+        if (i < 3 && some(monkey, 2)) {
+            attach_lasting(monkey, at, i, names[i], addresses[i]);
+            continue;
+        }
+        if (i >= 3 && some(monkey, 2)) {
+            attach_second(monkey, at, i, names[i], addresses[i]);
+            continue;
+        }
         raw_attach(monkey->conns[at], i, names[i], i < 3 ? TF_AMQP_SENDER : TF_AMQP_RECEIVER,
                    addresses[i]);
     }
@@ -77,6 +136,7 @@ static void send_attach(struct monkey *monkey, struct driver_conn *conn)
     attach.snd_settle_mode = (enum tf_amqp_snd_settle_mode)some(monkey, 3);
     attach.source.dynamic = attach.role == TF_AMQP_RECEIVER && !some(monkey, 6);
     attach.source.durable = (enum tf_amqp_durability)some(monkey, 3);
+    attach.target.durable = (enum tf_amqp_durability)some(monkey, 3);
     attach.source.timeout_s = some(monkey, 2);
     attach.source.distribution = (enum tf_amqp_distribution)some(monkey, 3);
     if (!some(monkey, 12)) {
@@ -132,11 +192,33 @@ static void send_transfer(struct monkey *monkey, unsigned at)
     monkey->ids[at] += !more;
 }
 
+/* A delivery that it may have sent on another connection. */
+static void send_resumed(struct monkey *monkey, unsigned at)
+{
+    const uint8_t tag[4] = {0, 0, 0, (uint8_t)some(monkey, 12)};
+    struct tf_amqp_transfer transfer = {.handle = some(monkey, 3),
+                                        .has_delivery_id = true,
+                                        .delivery_id = monkey->ids[at],
+                                        .has_delivery_tag = true,
+                                        .delivery_tag = tf_bytes_of(tag, sizeof(tag)),
+                                        .has_settled = true,
+                                        .settled = some(monkey, 2),
+                                        .aborted = !some(monkey, 6),
+                                        .resume = true};
+    if (!monkey->open[at]) {
+        monkey->ids[at]++;
+        raw_frame(
+            monkey->conns[at], 0,
+            &(struct tf_amqp_performative){.type = TF_AMQP_TRANSFER_FRAME, .transfer = transfer},
+            none);
+    }
+}
+
 static void send_disposition(struct monkey *monkey, struct driver_conn *conn)
 {
     uint8_t map[] = {0xC1, 6, 2, 0xA3, 1, 'k', 0x54, 1};
     struct tf_amqp_disposition disposition = {
-        .role = some(monkey, 40) ? TF_AMQP_RECEIVER : TF_AMQP_SENDER,
+        .role = some(monkey, 4) ? TF_AMQP_RECEIVER : TF_AMQP_SENDER,
         .first = some(monkey, 40),
         .has_last = true,
         .settled = some(monkey, 2),
@@ -226,8 +308,10 @@ static void step(struct monkey *monkey)
         send_attach(monkey, conn);
     } else if (what < 30) {
         send_flow(monkey, conn);
-    } else if (what < 46) {
+    } else if (what < 44) {
         send_transfer(monkey, at);
+    } else if (what < 46) {
+        send_resumed(monkey, at);
     } else if (what < 54) {
         send_disposition(monkey, conn);
     } else if (what < 58) {
@@ -248,7 +332,10 @@ static void step(struct monkey *monkey)
 static unsigned play(uint64_t seed, unsigned shards, size_t fail)
 {
     struct monkey monkey = {.driver = malloc(sizeof(*monkey.driver))};
+    struct sim_disk disk;
     amqp_driver_init(monkey.driver, shards);
+    sim_disk_init(&disk, seed);
+    monkey.driver->disk = seed % 4 < 2 ? &disk.disk : NULL;
     monkey.driver->config.listeners[AMQP_LISTENER].amqp_max_unsettled = 8;
     driver_start(monkey.driver);
     tf_random_init(&monkey.random, seed);
@@ -260,7 +347,9 @@ static unsigned play(uint64_t seed, unsigned shards, size_t fail)
             test_alloc_fail(&monkey.driver->memory, 1 + some(&monkey, (uint32_t)fail));
         }
         step(&monkey);
+        monkey.driver->store_rests = !fail && !some(&monkey, 3);
     }
+    monkey.driver->store_rests = false;
     test_alloc_fail(&monkey.driver->memory, 0);
     far_run(monkey.driver);
     struct far_session *session = far_open(monkey.driver, 0, "after");
@@ -269,6 +358,7 @@ static unsigned play(uint64_t seed, unsigned shards, size_t fail)
     assert_true(far_text(sender, "x"));
     far_expect(link, "x");
     driver_stop(monkey.driver);
+    sim_disk_release(&disk);
     free(monkey.driver);
     return monkey.came;
 }

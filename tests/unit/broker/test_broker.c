@@ -9,14 +9,17 @@
 #include "base/util.h"
 #include "port/clock.h"
 #include "port/datagram.h"
+#include "port/folder.h"
 #include "port/loop.h"
 #include "port/socket.h"
 #include "port/thread.h"
 
+#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -342,6 +345,87 @@ static void is_freed_without_having_run(void **state)
     tf_broker_free(NULL);
 }
 
+/* ---- with a store ---- */
+
+static void configure_kept(struct tf_config *config, const char *folder)
+{
+    configure(config, "mqtt://127.0.0.1:0", "2");
+    config->data = strdup(folder);
+    assert_non_null(config->data);
+}
+
+static void start_kept(struct running *running, const char *folder)
+{
+    struct tf_config config;
+    memset(running, 0, sizeof(*running));
+    configure_kept(&config, folder);
+    assert_int_equal(make(running, &config), TF_OK);
+    assert_int_equal(tf_thread_start(&running->thread, "test", run, running), TF_OK);
+}
+
+static enum tf_err remove_file(void *ctx, const char *name)
+{
+    char path[PATH_MAX];
+    snprintf(path, sizeof(path), "%s/%s", (const char *)ctx, name);
+    (void)unlink(path);
+    return TF_OK;
+}
+
+static void make_folder(char *path, size_t size)
+{
+    snprintf(path, size, "%s/trefoil-broker-XXXXXX", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
+    assert_non_null(mkdtemp(path));
+}
+
+static void remove_folder(char *path)
+{
+    assert_int_equal(tf_folder_list(path, remove_file, path), TF_OK);
+    assert_int_equal(tf_folder_remove(path), TF_OK);
+}
+
+static void keeps_what_it_acknowledges(void **state)
+{
+    struct running running;
+    char folder[PATH_MAX];
+    (void)state;
+    make_folder(folder, sizeof(folder));
+    for (unsigned life = 0; life < 3; life++) {
+        start_kept(&running, folder);
+        int fds[2] = {client_open(tf_broker_port(running.broker, 0)),
+                      client_open(tf_broker_port(running.broker, 0))};
+        for (unsigned i = 0; i < 20; i++) {
+            say(fds[i % 2], "NaNb"); /* heard when it is on the disk */
+            hear(fds[i % 2], "ab");
+        }
+        tf_broker_stop(running.broker);
+        hear(fds[0], "bye");
+        hear_end(fds[0]);
+        tf_socket_close(fds[0]);
+        tf_socket_close(fds[1]);
+        stop(&running);
+    }
+    remove_folder(folder);
+}
+
+static void does_not_start_on_a_store_in_use(void **state)
+{
+    struct running first, second;
+    struct tf_config config;
+    char folder[PATH_MAX];
+    (void)state;
+    make_folder(folder, sizeof(folder));
+    start_kept(&first, folder);
+    memset(&second, 0, sizeof(second));
+    configure_kept(&config, folder);
+    assert_int_equal(make(&second, &config), TF_CLOSED);
+    assert_null(second.broker);
+    stop(&first);
+    configure_kept(&config, folder);
+    assert_int_equal(make(&second, &config), TF_OK);
+    tf_broker_free(second.broker);
+    remove_folder(folder);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -353,6 +437,8 @@ int main(void)
         cmocka_unit_test(does_not_start_on_a_port_in_use),
         cmocka_unit_test(does_not_start_on_an_address_of_others),
         cmocka_unit_test(is_freed_without_having_run),
+        cmocka_unit_test(keeps_what_it_acknowledges),
+        cmocka_unit_test(does_not_start_on_a_store_in_use),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -298,12 +298,12 @@ static void test_remarks_are_bounded(void **state)
 {
     const size_t lines = 1000;
     struct bench bench;
-    char *text = malloc(lines * 8 + 1);
+    char *text = malloc(lines * 9 + 1);
 
     (void)state;
     assert_non_null(text);
     for (size_t i = 0; i < lines; i++)
-        memcpy(text + i * 8, "address\n", 9);
+        memcpy(text + i * 9, "username\n", 10);
     bench_open(&bench);
     assert_int_equal(bench_parse(&bench, text), TF_OK);
     assert_int_equal(bench.report.count, TF_CONFIG_REMARK_MAX);

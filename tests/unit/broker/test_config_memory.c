@@ -56,6 +56,7 @@ static char *failing_strdup(const char *text)
 #include "broker/config_parse.c"
 #include "broker/config_queue.c"
 #include "broker/config_report.c"
+#include "broker/config_store.c"
 #include "broker/config_value.c"
 
 #undef malloc
@@ -65,7 +66,8 @@ static char *failing_strdup(const char *text)
 static const struct memory_file files[] = {
     {"main", "listener 1883 127.0.0.1\nmax_qos 1\nport 1884\nuser u\nuser v\n"
              "log_dest file /x\nlog_timestamp_format %H\nclientid_prefixes a\nauto_id_prefix b\n"
-             "persistence true\ninclude_dir d\n"},
+             "persistence true\npersistence_location /d\naddress x\naddress y/#\n"
+             "address_durability os\ninclude_dir d\n"},
     {"d/a.conf", "listener 1885\nbind_address 127.0.0.1\npid_file /p\n"},
     {"d/b.conf", "queue q\nqueue_bind x\nqueue_bind y\nqueue_dead_letter z\ntopic x\n"},
     {NULL, NULL},

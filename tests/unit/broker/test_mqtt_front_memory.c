@@ -50,7 +50,7 @@ static void test_idle_subscribed_connection(void **state)
            sizeof(struct mqtt_conn) + driver_front(driver, 0)->machine_size,
            driver_front(driver, 0)->machine_size, sizeof(struct mqtt_session),
            sizeof(struct tf_binding), sizeof(struct tf_route));
-    assert_true(each < 1300);
+    assert_true(each < 1350);
     free(clients);
     stop(driver);
 }

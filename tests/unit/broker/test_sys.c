@@ -64,6 +64,7 @@ static void tells_every_name_at_once(void **state)
                      harness.config.sys_interval_s * TF_SECOND);
     assert_value(&harness, "$SYS/broker/version", "trefoil version 9.9");
     assert_value(&harness, "$SYS/broker/uptime", "0 seconds");
+    assert_value(&harness, "$SYS/broker/store/state", "memory");
     for (size_t i = 0; i < TF_COUNT(zeros); i++) {
         char name[96];
         snprintf(name, sizeof(name), "$SYS/broker/%s", zeros[i]);

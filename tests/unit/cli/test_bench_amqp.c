@@ -143,6 +143,8 @@ static void on_attach(struct fixture *fixture, struct end *end, const struct tf_
     struct tf_amqp_terminus *ours = sender ? &reply.target : &reply.source;
     assert_int_equal(ours->address.length, strlen("a-1234-0"));
     assert_memory_equal(ours->address.data, "a-1234-0", ours->address.length);
+    assert_int_equal(ours->durable, fixture->config.durable ? TF_AMQP_DURABLE_UNSETTLED_STATE
+                                                            : TF_AMQP_DURABLE_NONE);
     end->memory[2] = malloc(size);
     assert_int_equal(tf_amqp_link_accept(event->session, end->memory[2], size, end, &end->link),
                      TF_OK);
@@ -413,6 +415,34 @@ static void test_every_way_to_settle(void **state)
     }
 }
 
+/* So many messages stay in the queue, durable ones, until all is to be taken. */
+static void test_a_backlog_of_durable_messages(void **state)
+{
+    static const uint8_t header[] = {0x00, 0x53, 0x70, 0xC0, 0x02, 0x01, 0x41};
+    struct fixture fixture;
+    (void)state;
+    setup(&fixture, 1, 64, TF_BENCH_SUBSCRIBER);
+    fixture.config.durable = true;
+    fixture.config.backlog = fixture.world.backlog = 2;
+    tf_bench_ledger_release(&fixture.world.ledger);
+    assert_true(tf_bench_ledger_init(&fixture.world.ledger, 1, 1, 1, 3 + 2));
+    greet(&fixture);
+    assert_int_equal(run(&fixture), TF_OK);
+    publish_all(&fixture, 2);
+    assert_int_equal(fixture.seen, 0);
+    assert_int_equal(fixture.queued, 2);
+    assert_memory_equal(fixture.queue[0].data, header, sizeof header);
+    for (uint32_t sent = 5; sent <= 20; sent += 5) {
+        publish_all(&fixture, sent);
+        assert_int_equal(fixture.seen, sent - 2);
+    }
+    fixture.world.backlog = 0;
+    assert_int_equal(run(&fixture), TF_OK);
+    assert_int_equal(fixture.seen, 20);
+    assert_int_equal(fixture.world.ledger.late + fixture.world.ledger.duplicates, 0);
+    teardown(&fixture);
+}
+
 /* Frames of 4,096 bytes; from 256 by an owner, from 4,096 by reference. */
 static void test_large_messages(void **state)
 {
@@ -518,9 +548,13 @@ static void test_bare_forwarder(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_way_to_settle), cmocka_unit_test(test_large_messages),
-        cmocka_unit_test(test_idle_client),         cmocka_unit_test(test_refused_link),
-        cmocka_unit_test(test_refused_messages),    cmocka_unit_test(test_bare_forwarder),
+        cmocka_unit_test(test_a_backlog_of_durable_messages),
+        cmocka_unit_test(test_every_way_to_settle),
+        cmocka_unit_test(test_large_messages),
+        cmocka_unit_test(test_idle_client),
+        cmocka_unit_test(test_refused_link),
+        cmocka_unit_test(test_refused_messages),
+        cmocka_unit_test(test_bare_forwarder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -13,6 +13,7 @@
 #include "cli/bench_mqtt.h"
 
 #include <trefoil/mqtt_packet.h>
+#include <trefoil/mqtt_property.h>
 
 struct fixture {
     struct tf_bench_config config;
@@ -266,6 +267,37 @@ static void test_bare_forwarder_acknowledges(void **state)
     teardown(&fixture);
 }
 
+/* A durable run: the subscriber's session lasts, the publisher has nothing to keep. */
+static void test_a_session_that_lasts(void **state)
+{
+    (void)state;
+    for (uint8_t version = 4; version <= 5; version++) {
+        struct fixture fixture;
+        struct tf_mqtt_connect connect;
+        struct tf_mqtt_frame frame;
+        uint8_t reason;
+        setup(&fixture, version, 1, false);
+        take(&fixture.subscriber);
+        take(&fixture.publisher);
+        tf_bench_client_release(&fixture.publisher);
+        tf_bench_client_release(&fixture.subscriber);
+        fixture.publisher = (struct tf_bench_client){.role = TF_BENCH_PUBLISHER};
+        fixture.subscriber = (struct tf_bench_client){.role = TF_BENCH_SUBSCRIBER};
+        fixture.config.durable = true;
+        assert_int_equal(tf_bench_mqtt_greet(&fixture.world, &fixture.publisher, 0), TF_OK);
+        assert_int_equal(tf_bench_mqtt_greet(&fixture.world, &fixture.subscriber, 0), TF_OK);
+        frame = frame_of(take(&fixture.publisher));
+        assert_int_equal(tf_mqtt_connect_read(&frame, &connect, &reason), TF_OK);
+        assert_true(connect.clean_start);
+        frame = frame_of(take(&fixture.subscriber));
+        assert_int_equal(tf_mqtt_connect_read(&frame, &connect, &reason), TF_OK);
+        assert_false(connect.clean_start);
+        assert_int_equal(tf_mqtt_property_number(connect.properties, TF_MQTT_SESSION_EXPIRY, 0),
+                         version == TF_MQTT_5 ? 60 : 0);
+        teardown(&fixture);
+    }
+}
+
 /* Each of these ends the run with a reason. */
 static void test_refusals(void **state)
 {
@@ -297,8 +329,11 @@ static void test_refusals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_all_handshakes), cmocka_unit_test(test_receive_maximum),
-        cmocka_unit_test(test_bare_forwarder), cmocka_unit_test(test_bare_forwarder_acknowledges),
+        cmocka_unit_test(test_all_handshakes),
+        cmocka_unit_test(test_receive_maximum),
+        cmocka_unit_test(test_bare_forwarder),
+        cmocka_unit_test(test_bare_forwarder_acknowledges),
+        cmocka_unit_test(test_a_session_that_lasts),
         cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -215,13 +215,123 @@ static void test_published(void **state)
     free(session.received);
 }
 
+static void test_restore_sent(void **state)
+{
+    struct tf_mqtt_session session;
+    enum tf_mqtt_sent_state sent_state;
+    uint32_t cursor = 0;
+    uint64_t handle;
+
+    (void)state;
+    tf_mqtt_session_init(&session);
+    assert_int_equal(tf_mqtt_session_youngest(&session), 0);
+    assert_int_equal(tf_mqtt_session_restore_sent(&session, 1, 1, TF_MQTT_SENT_PUBACK),
+                     TF_NO_MEMORY);
+    give_sent(&session, 8);
+    assert_int_equal(tf_mqtt_session_restore_sent(&session, 0, 1, TF_MQTT_SENT_PUBACK), TF_MISUSE);
+    assert_int_equal(tf_mqtt_session_restore_sent(&session, 1, 1, TF_MQTT_SENT_FREE), TF_MISUSE);
+    assert_int_equal(tf_mqtt_session_restore_sent(&session, 1, 1, TF_MQTT_SENT_RELEASE), TF_MISUSE);
+    assert_int_equal(tf_mqtt_session_restore_sent(&session, 1, 1, TF_MQTT_SENT_SUBACK), TF_MISUSE);
+    assert_int_equal(tf_mqtt_session_restore_sent(&session, 9, 1, TF_MQTT_SENT_PUBACK),
+                     TF_NO_MEMORY);
+    assert_int_equal(tf_mqtt_session_restore_sent(&session, 6, 60, TF_MQTT_SENT_PUBCOMP), TF_OK);
+    assert_true(tf_mqtt_session_check(&session));
+    assert_int_equal(tf_mqtt_session_restore_sent(&session, 6, 60, TF_MQTT_SENT_PUBACK), TF_MISUSE);
+    assert_int_equal(tf_mqtt_session_restore_sent(&session, 3, 30, TF_MQTT_SENT_PUBREC), TF_OK);
+    assert_int_equal(tf_mqtt_session_restore_sent(&session, 7, 70, TF_MQTT_SENT_PUBACK), TF_OK);
+    assert_int_equal(tf_mqtt_session_restore_sent(&session, 4, 40, TF_MQTT_SENT_PUBACK), TF_OK);
+    assert_int_equal(tf_mqtt_session_restore_sent(&session, 1, 10, TF_MQTT_SENT_PUBACK), TF_OK);
+    assert_true(tf_mqtt_session_check(&session));
+    assert_int_equal(tf_mqtt_session_youngest(&session), 1);
+    const uint64_t order[] = {60, 30, 70, 40, 10};
+    for (size_t i = 0; i < 5; i++) {
+        assert_true(tf_mqtt_session_sent_next(&session, &cursor, &handle, &sent_state));
+        assert_int_equal(handle, order[i]);
+    }
+    assert_false(tf_mqtt_session_sent_next(&session, &cursor, &handle, &sent_state));
+    /* the gaps are what new deliveries get, then what was never used */
+    assert_int_equal(tf_mqtt_session_sent_add(&session, 2, TF_MQTT_SENT_PUBACK), 2);
+    assert_int_equal(tf_mqtt_session_sent_add(&session, 5, TF_MQTT_SENT_PUBACK), 5);
+    assert_int_equal(tf_mqtt_session_sent_add(&session, 8, TF_MQTT_SENT_PUBACK), 8);
+    assert_int_equal(tf_mqtt_session_youngest(&session), 8);
+    assert_true(tf_mqtt_session_sent_full(&session));
+    assert_true(tf_mqtt_session_check(&session));
+    free(session.sent);
+}
+
+/* In any order, and mixed with ids that come and go; each is found and the lists are whole. */
+static void test_restore_random(void **state)
+{
+    enum { MOST = 300 };
+    struct tf_mqtt_session session;
+    uint64_t seed = 11;
+    uint16_t count = 0;
+    bool used[MOST + 1] = {false};
+
+    (void)state;
+    tf_mqtt_session_init(&session);
+    give_sent(&session, MOST);
+    for (int step = 0; step < 5000; step++) {
+        uint16_t id = (uint16_t)(tf_random_split(&seed) % MOST + 1);
+        if (used[id]) {
+            assert_int_equal(tf_mqtt_session_restore_sent(&session, id, id, TF_MQTT_SENT_PUBREC),
+                             TF_MISUSE);
+            tf_mqtt_session_sent_remove(&session, id);
+            used[id] = false;
+            count--;
+        } else if (tf_random_split(&seed) % 4 == 0) {
+            id = tf_mqtt_session_sent_add(&session, 1, TF_MQTT_SENT_PUBACK);
+            assert_false(used[id]);
+            used[id] = true;
+            count++;
+        } else {
+            assert_int_equal(tf_mqtt_session_restore_sent(&session, id, id, TF_MQTT_SENT_PUBREC),
+                             TF_OK);
+            assert_int_equal(tf_mqtt_session_youngest(&session), id);
+            used[id] = true;
+            count++;
+        }
+        assert_int_equal(session.sent_count, count);
+        assert_true(tf_mqtt_session_check(&session));
+    }
+    free(session.sent);
+}
+
+static void test_restore_received(void **state)
+{
+    struct tf_mqtt_session session;
+    uint32_t cursor = 0, seen = 0;
+    uint16_t id = 0;
+
+    (void)state;
+    tf_mqtt_session_init(&session);
+    assert_false(tf_mqtt_session_received_next(&session, &cursor, &id));
+    assert_int_equal(tf_mqtt_session_restore_received(&session, 7), TF_NO_MEMORY);
+    give_received(&session, 4);
+    assert_int_equal(tf_mqtt_session_restore_received(&session, 0), TF_MISUSE);
+    for (uint16_t i = 1; i <= 4; i++)
+        assert_int_equal(tf_mqtt_session_restore_received(&session, i * 8), TF_OK);
+    assert_int_equal(tf_mqtt_session_restore_received(&session, 8), TF_MISUSE);
+    assert_int_equal(tf_mqtt_session_restore_received(&session, 9), TF_NO_MEMORY);
+    assert_true(tf_mqtt_session_check(&session));
+    assert_int_equal(tf_mqtt_session_received(&session, 16)->state, TF_MQTT_RECEIVED_DONE);
+    assert_false(tf_mqtt_session_received(&session, 16)->counted);
+    while (tf_mqtt_session_received_next(&session, &cursor, &id)) {
+        assert_true(id % 8 == 0 && id <= 32);
+        seen += id;
+    }
+    assert_int_equal(seen, 80);
+    free(session.received);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sent_order),      cmocka_unit_test(test_sent_random),
-        cmocka_unit_test(test_sent_misuse),     cmocka_unit_test(test_sent_all),
-        cmocka_unit_test(test_received_random), cmocka_unit_test(test_received_all),
-        cmocka_unit_test(test_published),
+        cmocka_unit_test(test_restore_sent),     cmocka_unit_test(test_restore_random),
+        cmocka_unit_test(test_restore_received), cmocka_unit_test(test_sent_order),
+        cmocka_unit_test(test_sent_random),      cmocka_unit_test(test_sent_misuse),
+        cmocka_unit_test(test_sent_all),         cmocka_unit_test(test_received_random),
+        cmocka_unit_test(test_received_all),     cmocka_unit_test(test_published),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -110,6 +110,9 @@ void rig_settle(struct rig *rig)
             busy |= tf_shard_flush(&rig->shards[i]);
             busy |= tf_shard_busy(&rig->shards[i]);
         }
+        if (rig->turn) {
+            busy |= rig->turn(rig);
+        }
         for (unsigned i = 0; i < rig->count; i++) {
             busy |= rig->wakes[i] != 0;
         }

@@ -21,7 +21,8 @@ struct rig {
     /* set by tests that want it */
     struct tf_message *(*virtual_next)(struct rig *rig, unsigned shard, struct tf_bytes filter,
                                        struct tf_bytes last);
-    struct tf_mail received; /* the last mail that was the broker's */
+    bool (*turn)(struct rig *rig); /* the store's part of rig_settle; true: something happened */
+    struct tf_mail received;       /* the last mail that was the broker's */
     unsigned received_count;
     struct rig_part {
         struct rig *rig;
