@@ -3,7 +3,7 @@
  * docs/internals/simulator.md.
  *
  *   trefoil-sim [--seed N | --seeds FIRST-LAST] [--seconds S] [--shards N] [--operations N]
- *               [--starve N] [--coap | --amqp] [--trace]
+ *               [--starve N] [--coap | --amqp] [--store] [--trace]
  *   trefoil-sim --self-test
  *   trefoil-sim --success
  */
@@ -53,6 +53,8 @@ static const char *const kind_names[TF_SIM_KINDS] = {
     [TF_SIM_PIPELINED] = "packets behind CONNECT",
     [TF_SIM_CREDIT_SPENT] = "Receive Maximum reached",
     [TF_SIM_STARVED] = "allocation failed",
+    [TF_SIM_CRASHED] = "crash",
+    [TF_SIM_DISK_FAILED] = "call of the disk failed",
     [TF_SIM_COAP_LOST] = "datagram lost",
     [TF_SIM_COAP_DOUBLED] = "datagram doubled",
     [TF_SIM_COAP_LATE] = "datagram late",
@@ -104,7 +106,7 @@ struct command {
 static int usage(void)
 {
     fputs("usage: trefoil-sim [--seed N | --seeds FIRST-LAST] [--seconds S] [--shards 1..5]\n"
-          "                   [--operations N] [--starve N] [--coap | --amqp] [--trace]\n"
+          "                   [--operations N] [--starve N] [--coap | --amqp] [--store] [--trace]\n"
           "       trefoil-sim --self-test | --success\n",
           stderr);
     return 2;
@@ -147,6 +149,10 @@ static bool read_command(int argc, char **argv, struct command *command)
         }
         if (!strcmp(argv[i], "--amqp")) {
             command->options.amqp = true;
+            continue;
+        }
+        if (!strcmp(argv[i], "--store")) {
+            command->options.store = true;
             continue;
         }
         if (!strcmp(argv[i], "--self-test") || !strcmp(argv[i], "--success")) {
@@ -210,6 +216,9 @@ static bool run_seed(struct tf_sim *sim, const struct command *command, uint64_t
         if (options.amqp) {
             printf(" --amqp");
         }
+        if (options.store) {
+            printf(" --store");
+        }
         if (options.starve) {
             printf(" --starve %u", options.starve);
         }
@@ -229,8 +238,14 @@ static bool run_seed(struct tf_sim *sim, const struct command *command, uint64_t
 /* True if such runs are to see this kind of fault. */
 static bool of_these_runs(const struct command *command, unsigned kind)
 {
+    if (kind == TF_SIM_DISK_FAILED && !command->options.starve) {
+        return false;
+    }
+    if (kind == TF_SIM_CRASHED || kind == TF_SIM_DISK_FAILED) {
+        return command->options.store && !command->options.coap && !command->options.amqp;
+    }
     if (command->options.coap) {
-        return kind >= TF_SIM_STARVED && kind < TF_SIM_COAP_KINDS;
+        return kind == TF_SIM_STARVED || (kind >= TF_SIM_MQTT_KINDS && kind < TF_SIM_COAP_KINDS);
     }
     if (command->options.amqp) {
         return kind == TF_SIM_STARVED || kind >= TF_SIM_COAP_KINDS;

@@ -8,9 +8,11 @@
  */
 #include "sim/amqp.h"
 #include "sim/coap.h"
+#include "sim/store.h"
 
 #include "base/assert.h"
 #include "broker/mqtt_front_internal.h"
+#include "broker/stream_gate.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +20,7 @@
 #define MAIL_ADOPT TF_MAIL_WORKER
 #define READ_MOST 65536u
 #define LINGER (2 * TF_SECOND)
+#define EPOCH (UINT64_C(1700000000) * TF_SECOND) /* of the wall clock */
 
 /* The server's end of a link. */
 struct tf_sim_conn {
@@ -27,6 +30,7 @@ struct tf_sim_conn {
     struct tf_stream *stream;
     tf_time give_up_at; /* closing, with output left */
     bool stuck;         /* the link takes no more */
+    bool gated;         /* what is left waits for the store */
 };
 
 /* ---- what the shard hands out ---- */
@@ -123,14 +127,24 @@ static bool start_node(struct tf_sim *sim, unsigned number)
                                      .expired = expired,
                                      .virtual_next = virtual_next,
                                      .ctx = node};
+    node->sim = sim;
+    tf_list_init(&node->conns);
+    if (!tf_sim_store_client(node, number)) {
+        return false;
+    }
+    config.store = node->kept;
+    if (node->kept) {
+        config.first_version = tf_store_first_position(node->kept);
+    }
     struct tf_front_context context = {.shard = &node->shard,
                                        .config = &sim->config,
                                        .random = entropy,
                                        .random_ctx = &sim->entropy};
-    node->sim = sim;
-    tf_list_init(&node->conns);
-    return tf_shard_init(&node->shard, &config, sim->now) == TF_OK &&
-           tf_mqtt_front_type.create(&context, &node->front) == TF_OK &&
+    if (tf_shard_init(&node->shard, &config, sim->now)) {
+        return false;
+    }
+    tf_shard_wall(&node->shard, EPOCH + sim->now);
+    return tf_mqtt_front_type.create(&context, &node->front) == TF_OK &&
            (!sim->coap || tf_sim_coap_node_start(node, &context)) &&
            (!sim->amqp || tf_sim_amqp_node_start(node, &context));
 }
@@ -140,10 +154,11 @@ bool tf_sim_nodes_start(struct tf_sim *sim)
     struct tf_wake waker = {wake, sim};
     size_t capacity = (size_t)1 << tf_sim_draw(sim, 0, 6);
     sim->office = tf_post_office_new(sim->shards, capacity, waker, &sim->memory.alloc);
-    bool started = sim->office != NULL;
+    bool started = sim->office != NULL && tf_sim_store_open(sim);
     for (unsigned i = 0; started && i < sim->shards; i++) {
         started = start_node(sim, i);
     }
+    started = started && tf_sim_store_restore(sim);
     for (unsigned i = 0; started && sim->amqp && i < sim->shards; i++) {
         tf_queues_declare(&sim->nodes[i].queues);
     }
@@ -175,11 +190,16 @@ static bool write_out(struct tf_sim_conn *conn, bool *ret_left)
     struct tf_sim *sim = conn->owner->sim;
     struct tf_bytes spans[4];
     size_t count;
-    conn->stuck = false;
+    conn->stuck = conn->gated = false;
     *ret_left = false;
     while ((count = conn->stream->ops->output(conn->stream, spans, TF_COUNT(spans)))) {
         size_t done = 0;
         *ret_left = true;
+        count = tf_stream_gate(conn->stream, conn->owner->kept, spans, count);
+        if (count == 0) {
+            conn->gated = true;
+            return true;
+        }
         for (size_t i = 0; i < count && !conn->stuck; i++) {
             size_t written;
             if (!tf_sim_pipe_write(sim, &conn->link->down, spans[i], &written)) {
@@ -191,7 +211,7 @@ static bool write_out(struct tf_sim_conn *conn, bool *ret_left)
         if (done) {
             tf_sim_trace(sim, "shard %u writes %zu to link%u", conn->owner->shard.config.number,
                          done, conn->link->number);
-            conn->stream->ops->sent(conn->stream, done);
+            tf_stream_gate_sent(conn->stream, done);
         }
         if (conn->stuck) {
             return true;
@@ -243,7 +263,7 @@ static void serve(struct tf_sim_conn *conn)
         return;
     }
     tf_list_unlink(&stream->dirty);
-    if (left && !conn->stuck) {
+    if (left && !conn->stuck && !conn->gated) {
         tf_stream_touch(stream);
     }
     if (!left && stream->move_to != TF_STREAM_STAYS && !stream->closing) {
@@ -317,6 +337,18 @@ static void read_all(struct tf_sim_node *node)
         } else if (reading(conn) && tf_sim_pipe_next(&conn->link->up) <= sim->now &&
                    !tf_sim_chance(sim, 1, 3)) {
             read_conn(conn);
+        }
+    }
+}
+
+/* What has waited for the store may go. */
+static void open_gates(struct tf_sim_node *node)
+{
+    struct tf_list_node *at = tf_list_first(&node->conns);
+    for (; at; at = tf_list_next(&node->conns, at)) {
+        struct tf_sim_conn *conn = conn_of(at);
+        if (conn->gated && tf_stream_gate_open(conn->stream, node->kept)) {
+            tf_stream_touch(conn->stream);
         }
     }
 }
@@ -408,6 +440,7 @@ void tf_sim_node_turn(struct tf_sim_node *node)
     } else {
         node->mail = node->late = false;
         tf_shard_receive(&node->shard);
+        open_gates(node);
     }
     tf_shard_expire(&node->shard);
     node->front->ops->turn(node->front);
@@ -467,10 +500,25 @@ static void drain_mail(struct tf_sim *sim)
     }
 }
 
-void tf_sim_nodes_stop(struct tf_sim *sim)
+/* The server's end of links that nobody has accepted yet. */
+static void refuse_links(struct tf_sim *sim)
+{
+    struct tf_list_node *at = tf_list_first(&sim->links);
+    while (at) {
+        struct tf_sim_link *link = tf_container_of(at, struct tf_sim_link, node);
+        at = tf_list_next(&sim->links, at);
+        if (!link->accepted) {
+            link->accepted = true;
+            close_link(sim, link);
+        }
+    }
+}
+
+void tf_sim_nodes_down(struct tf_sim *sim)
 {
     struct tf_list_node *node;
     drain_mail(sim);
+    refuse_links(sim);
     for (unsigned i = 0; i < sim->shards; i++) {
         while ((node = tf_list_first(&sim->nodes[i].conns))) {
             end_conn(conn_of(node));
@@ -491,12 +539,26 @@ void tf_sim_nodes_stop(struct tf_sim *sim)
     drain_mail(sim);
     for (unsigned i = 0; i < sim->shards; i++) {
         tf_shard_release(&sim->nodes[i].shard);
+        if (sim->nodes[i].kept) {
+            tf_store_client_release(&sim->nodes[i].client);
+        }
     }
     tf_post_office_free(sim->office);
+    tf_sim_store_close(sim);
+    memset(sim->nodes, 0, sizeof(sim->nodes));
     if (sim->memory.blocks || sim->memory.bytes) {
         tf_sim_fail(sim, "%zu blocks of %zu bytes were never freed", sim->memory.blocks,
                     sim->memory.bytes);
     }
+}
+
+void tf_sim_nodes_stop(struct tf_sim *sim)
+{
+    struct tf_list_node *node;
+    if (sim->down) {
+        return; /* it has failed, and what there is of it is not to be relied on */
+    }
+    tf_sim_nodes_down(sim);
     while ((node = tf_list_first(&sim->links))) {
         tf_sim_link_free(sim, tf_container_of(node, struct tf_sim_link, node));
     }

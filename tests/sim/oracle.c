@@ -188,7 +188,8 @@ static void end_will(struct tf_sim_oracle *oracle, const struct tf_sim_event *ev
         return;
     }
     struct tf_sim_record *record = &oracle->records[session->connect.message];
-    if (!session->online) {
+    bool forgotten = event->crashed && session->expiry_least == 0;
+    if (!session->online || forgotten) {
         record->will = TF_SIM_WILL_MAY;
     } else if (session->goodbye && !session->goodbye_with_will) {
         record->will = event->graceful ? TF_SIM_WILL_NEVER : TF_SIM_WILL_MAY;
@@ -231,6 +232,19 @@ static void on_lost(struct tf_sim_oracle *oracle, const struct tf_sim_event *eve
         session->may_exist = true;
     }
     session->online = session->connecting = false;
+}
+
+/* A will whose session is not kept, and that has perhaps not gone out yet, may go with the broker.
+ */
+static void on_crash(struct tf_sim_oracle *oracle, const struct tf_sim_event *event)
+{
+    for (uint32_t i = 0; i < oracle->record_count; i++) {
+        struct tf_sim_record *record = &oracle->records[i];
+        if (record->will == TF_SIM_WILL_DUE && record->will_deadline >= event->at &&
+            oracle->sessions[record->publisher].expiry_least == 0) {
+            record->will = TF_SIM_WILL_MAY;
+        }
+    }
 }
 
 static void on_disconnect(struct tf_sim_oracle *oracle, const struct tf_sim_event *event)
@@ -357,7 +371,8 @@ void tf_sim_oracle_see(struct tf_sim_oracle *oracle, const struct tf_sim_event *
         [TF_SIM_RECEIVE] = tf_sim_oracle_receive,
         [TF_SIM_DISCONNECT] = on_disconnect,
         [TF_SIM_LOST] = on_lost,
-        [TF_SIM_READ_ALL] = tf_sim_oracle_read_all};
+        [TF_SIM_READ_ALL] = tf_sim_oracle_read_all,
+        [TF_SIM_CRASH] = on_crash};
     struct tf_sim_session *session = &oracle->sessions[event->client];
     if (event->kind == TF_SIM_SETTLE) {
         session->unsettled -= session->unsettled > 0;

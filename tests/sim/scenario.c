@@ -6,6 +6,7 @@
  */
 #include "sim/amqp.h"
 #include "sim/coap.h"
+#include "sim/store.h"
 
 #include "base/assert.h"
 
@@ -38,6 +39,9 @@ static tf_time actor_next(struct tf_sim *sim, unsigned actor)
         return tf_sim_client_next(&sim->clients[actor]);
     }
     actor -= sim->client_count;
+    if (sim->store && actor-- == 0) {
+        return tf_sim_store_next(sim);
+    }
     return sim->coap ? tf_sim_coap_client_next(&sim->coap->clients[actor])
                      : tf_sim_amqp_client_next(&sim->amqp->clients[actor]);
 }
@@ -51,10 +55,15 @@ static void actor_step(struct tf_sim *sim, unsigned actor)
     actor -= sim->shards;
     if (actor < sim->client_count) {
         tf_sim_client_step(&sim->clients[actor]);
+        return;
+    }
+    actor -= sim->client_count;
+    if (sim->store && actor-- == 0) {
+        tf_sim_store_step(sim);
     } else if (sim->coap) {
-        tf_sim_coap_client_step(&sim->coap->clients[actor - sim->client_count]);
+        tf_sim_coap_client_step(&sim->coap->clients[actor]);
     } else {
-        tf_sim_amqp_client_step(&sim->amqp->clients[actor - sim->client_count]);
+        tf_sim_amqp_client_step(&sim->amqp->clients[actor]);
     }
 }
 
@@ -62,7 +71,7 @@ static unsigned actor_count(const struct tf_sim *sim)
 {
     unsigned others = sim->coap ? sim->coap->client_count : 0;
     others = sim->amqp ? sim->amqp->client_count : others;
-    return sim->shards + sim->client_count + others;
+    return sim->shards + sim->client_count + (sim->store != NULL) + others;
 }
 
 /* Lets one of those act who can; time passes if none can. False: nothing is left before `until`. */
@@ -303,6 +312,13 @@ static void act(struct tf_sim_client *client)
 
 static void operate(struct tf_sim *sim)
 {
+    if (sim->store && (tf_sim_store_broken(sim) || tf_sim_chance(sim, 1, 80))) {
+        tf_sim_crash(sim);
+        return;
+    }
+    if (sim->store && sim->memory.starving && tf_sim_chance(sim, 1, 20)) {
+        tf_sim_store_fault(sim);
+    }
     struct tf_sim_client *client = &sim->clients[tf_sim_draw(sim, 0, sim->client_count - 2)];
     if (tf_sim_chance(sim, 1, 40)) {
         struct tf_sim_node *node = &sim->nodes[tf_sim_draw(sim, 0, sim->shards - 1)];
@@ -506,6 +522,9 @@ static bool start(struct tf_sim *sim)
     if (sim->options.amqp) {
         tf_sim_amqp_start(sim);
     }
+    if (sim->options.store) {
+        tf_sim_store_start(sim);
+    }
     for (unsigned i = 0; i < sim->client_count; i++) {
         tf_sim_client_init(sim, &sim->clients[i], i);
     }
@@ -524,6 +543,9 @@ static void run_mqtt(struct tf_sim *sim)
     }
     tf_sim_calm(sim);
     sim->memory.starving = false;
+    if (sim->store && !sim->failed && (sim->options.starve || tf_sim_chance(sim, 1, 2))) {
+        tf_sim_crash(sim); /* all that is owed comes from the disk */
+    }
     if (sim->options.starve) {
         tf_sim_run_for(sim, 15 * TF_SECOND);
         tf_sim_drop_all(sim);
@@ -569,5 +591,6 @@ bool tf_sim_run(struct tf_sim *sim, const struct tf_sim_options *options, uint64
     tf_sim_oracle_free(sim->oracle);
     tf_sim_coap_end(sim);
     tf_sim_amqp_end(sim);
+    tf_sim_store_end(sim);
     return !sim->failed;
 }

@@ -7,6 +7,7 @@
  *   client*.c   MQTT clients of their own on the codec, and what they make of input
  *   network.c   links that delay, split, stall and cut
  *   node.c      a shard with its fronts
+ *   store.c     the store on a disk in memory, and crashes
  *   trace.c     trace, failures, memory that is counted
  *   oracle*.c   what must hold of what clients saw; hand-made traces for the oracle itself
  *   coap.h      the same for CoAP, over datagrams
@@ -46,6 +47,7 @@ struct tf_sim_coap;
 struct tf_sim_coap_client;
 struct tf_sim_amqp;
 struct tf_sim_amqp_client;
+struct tf_sim_store;
 
 /* What is to happen at least once in a set of seeds. */
 enum tf_sim_kind {
@@ -82,7 +84,9 @@ enum tf_sim_kind {
     TF_SIM_HUGE_BODY,
     TF_SIM_PIPELINED, /* packets behind CONNECT before its answer */
     TF_SIM_CREDIT_SPENT,
-    TF_SIM_STARVED, /* only in runs that are asked for it */
+    TF_SIM_STARVED,     /* only in runs that are asked for it */
+    TF_SIM_CRASHED,     /* only in runs with a store */
+    TF_SIM_DISK_FAILED, /* only in those without enough memory */
     TF_SIM_MQTT_KINDS,
 
     /* of runs with CoAP (coap.h) */
@@ -156,9 +160,11 @@ enum tf_sim_event_kind {
     TF_SIM_RECEIVE,     /* a PUBLISH came: all of it; `repeat`: of a QoS 2 id that is known */
     TF_SIM_SETTLE,      /* PUBACK or PUBCOMP was sent: gives credit back */
     TF_SIM_DISCONNECT,  /* sent: reason, expiry_s */
-    TF_SIM_LOST,    /* the connection is over: `told` if the server hears of it, `graceful` if the
-                       server closed it after a goodbye, nothing having happened on the way */
-    TF_SIM_READ_ALL /* the reader of retained messages has got all there are */
+    TF_SIM_LOST,     /* the connection is over: `told` if the server hears of it, `graceful` if the
+                        server closed it after a goodbye, nothing having happened on the way;
+                        `crashed` if the server is no more */
+    TF_SIM_READ_ALL, /* the reader of retained messages has got all there are */
+    TF_SIM_CRASH     /* the broker is no more, and all connections with it (`client` 0) */
 };
 
 struct tf_sim_event {
@@ -170,7 +176,7 @@ struct tf_sim_event {
     const char *filter;
     uint16_t packet_id;
     uint8_t topic, qos, reason, version, handling;
-    bool retain, dup, repeat, present, clean, told, graceful, no_local, as_published;
+    bool retain, dup, repeat, present, clean, told, graceful, crashed, no_local, as_published;
     bool has_expiry;
     uint8_t id_count;
     uint32_t ids[8];
@@ -244,7 +250,9 @@ struct tf_sim_node {
     tf_time paused_until;
     bool mail; /* was woken */
     bool congested;
-    bool late; /* mail was left for the next turn */
+    bool late;                     /* mail was left for the next turn */
+    struct tf_store_client client; /* of runs with a store */
+    struct tf_store_client *kept;  /* the same, or NULL */
     /* of runs with CoAP */
     struct tf_front *coap;      /* NULL: there is none */
     struct tf_channel *channel; /* NULL: closed */
@@ -260,7 +268,9 @@ bool tf_sim_nodes_start(struct tf_sim *sim);
 /* When the node has something to do; may have passed. */
 tf_time tf_sim_node_next(struct tf_sim_node *node);
 void tf_sim_node_turn(struct tf_sim_node *node);
-/* Frees all nodes and checks that nothing is left. */
+/* Frees all nodes, and checks that no memory is left. */
+void tf_sim_nodes_down(struct tf_sim *sim);
+/* The same, and the network. */
 void tf_sim_nodes_stop(struct tf_sim *sim);
 /* Says what is left in queues though every session has ended. */
 void tf_sim_nodes_check_empty(struct tf_sim *sim);
@@ -435,6 +445,7 @@ struct tf_sim_options {
     bool coap;    /* a run of CoAP clients, with some of MQTT */
     bool success; /* of those, one that only counts exchanges: coap_success.c */
     bool amqp;    /* a run of AMQP clients, with some of MQTT */
+    bool store;   /* the broker has a store, and crashes */
 };
 
 struct tf_sim {
@@ -455,8 +466,11 @@ struct tf_sim {
     struct tf_sim_message messages[TF_SIM_MESSAGES];
     uint32_t message_count;
     struct tf_sim_oracle *oracle;
-    struct tf_sim_coap *coap; /* NULL: a run without CoAP */
-    struct tf_sim_amqp *amqp; /* NULL: a run without AMQP */
+    struct tf_sim_coap *coap;   /* NULL: a run without CoAP */
+    struct tf_sim_amqp *amqp;   /* NULL: a run without AMQP */
+    struct tf_sim_store *store; /* NULL: a run without a store */
+    bool crashing;
+    bool down;                /* the broker did not start again */
     uint64_t *seen;           /* of enum tf_sim_kind, over all runs */
     uint64_t tried, answered; /* exchanges that coap_success.c counts */
     bool calm;                /* no more faults */

@@ -68,13 +68,14 @@ void tf_sim_blame(struct tf_sim *sim, const char *format, ...)
 }
 
 static const char *const kinds[] = {
-    "",        "connect",  "connack", "subscribe", "suback",     "unsubscribe", "unsuback",
-    "publish", "accepted", "receive", "settle",    "disconnect", "lost",        "read-all"};
+    "",         "connect", "connack", "subscribe",  "suback", "unsubscribe", "unsuback", "publish",
+    "accepted", "receive", "settle",  "disconnect", "lost",   "read-all",    "crash"};
 
 void tf_sim_tell(struct tf_sim *sim, struct tf_sim_event *event)
 {
     const struct tf_sim_event *e = event;
     event->at = sim->now;
+    event->crashed = sim->crashing;
     tf_sim_trace(sim, "c%u %s m%d id%u %s t%u q%u r%u code%02x%s%s%s%s%s%s%s exp%u size%u",
                  e->client, kinds[e->kind], (int)e->message, e->packet_id,
                  e->filter ? e->filter : "", e->topic, e->qos, e->retain, e->reason,
