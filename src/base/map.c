@@ -16,6 +16,7 @@
 #define MOVE_EACH_TIME \
     2                  /* old buckets moved at an insertion: done when half of the new are in use */
 #define KEEP_SIZE 1024 /* an empty map gives a larger array back */
+#define AHEAD 8        /* old buckets between what is fetched and what is moved */
 
 void tf_map_init(struct tf_map *map, const struct tf_alloc *alloc)
 {
@@ -58,6 +59,8 @@ static void move_bucket(struct tf_map *map)
     struct tf_map_node **from = map->old ? &map->old[map->moved] : &map->single;
     struct tf_map_node *node = *from;
     *from = NULL;
+    if (map->moved + AHEAD < map->old_size && map->old)
+        __builtin_prefetch(map->old[map->moved + AHEAD]);
     /* Reversed first, so that pushing to the front keeps the newest first. */
     struct tf_map_node *reversed = NULL;
     while (node) {
@@ -81,9 +84,8 @@ static void move_bucket(struct tf_map *map)
     }
 }
 
-static void grow(struct tf_map *map)
+static void grow(struct tf_map *map, size_t size)
 {
-    size_t size = map->size < FIRST_SIZE ? FIRST_SIZE : map->size * 2;
     struct tf_map_node **buckets = NULL;
     if (size <= SIZE_MAX / 2 / sizeof(*buckets))
         buckets = map->alloc.alloc(map->alloc.ctx, size * sizeof(*buckets));
@@ -99,12 +101,36 @@ static void grow(struct tf_map *map)
     map->grow_at = size;
 }
 
+void tf_map_reserve(struct tf_map *map, size_t count)
+{
+    size_t size = FIRST_SIZE;
+    while (size < count && size <= SIZE_MAX / 4)
+        size *= 2;
+    while (map->old_size)
+        move_bucket(map);
+    if (size <= map->size)
+        return;
+    grow(map, size);
+    while (map->old_size)
+        move_bucket(map);
+}
+
 struct tf_map_node *tf_map_find(const struct tf_map *map, uint64_t hash)
 {
     struct tf_map_node *node = *bucket_of(map, hash);
     while (node && node->hash != hash)
         node = node->next;
     return node;
+}
+
+void tf_map_expect(const struct tf_map *map, uint64_t hash)
+{
+    __builtin_prefetch(bucket_of(map, hash));
+}
+
+void tf_map_expect_node(const struct tf_map *map, uint64_t hash)
+{
+    __builtin_prefetch(*bucket_of(map, hash));
 }
 
 struct tf_map_node *tf_map_find_next(const struct tf_map_node *node)
@@ -119,7 +145,7 @@ struct tf_map_node *tf_map_find_next(const struct tf_map_node *node)
 void tf_map_insert(struct tf_map *map, struct tf_map_node *node, uint64_t hash)
 {
     if (!map->old_size && map->count >= map->grow_at)
-        grow(map);
+        grow(map, map->size < FIRST_SIZE ? FIRST_SIZE : map->size * 2);
     for (int i = 0; i < MOVE_EACH_TIME && map->old_size; i++)
         move_bucket(map);
     struct tf_map_node **bucket = bucket_for_change(map, hash);

@@ -54,6 +54,20 @@ void tf_map_release(struct tf_map *map);
 /* The newest node with exactly this hash; NULL: none. */
 struct tf_map_node *tf_map_find(const struct tf_map *map, uint64_t hash);
 
+/*
+ * Room for `count` nodes at once, for who knows that they come: it takes as long as moving those
+ * that are there. Of what has no memory, as ever, nothing is said.
+ */
+void tf_map_reserve(struct tf_map *map, size_t count);
+
+/*
+ * Has the memory fetched in which tf_map_find and tf_map_insert look first for this hash; and then,
+ * once that has come, what they look at next. Worth it where some are known before the first is
+ * looked for, in a map that is larger than the processor's caches.
+ */
+void tf_map_expect(const struct tf_map *map, uint64_t hash);
+void tf_map_expect_node(const struct tf_map *map, uint64_t hash);
+
 /* The next older node with the hash of `node`, which is in the map; NULL: none. */
 struct tf_map_node *tf_map_find_next(const struct tf_map_node *node);
 

@@ -6,7 +6,8 @@
  *      refer to it. Outside of a commit, and unless loading, a message that is not pending and has
  *      0 is on the list `zeros`.
  *   2. What is live counts in live_bytes, and in its segment if that is there.
- *   3. Of an object there is one in the map, and any number of pending ones.
+ *   3. Of an object there is one in the map at most. Those that are pending are not in it, so that
+ *      one key may be put any number of times in a group.
  *   4. Nothing is pending, and no op there, after commit and rollback.
  * A message whose refs become 0 is put on the list `zeros` and freed at the end of the commit:
  * later ops of the same group may refer to it again. If one op has settled a million entries, their
@@ -24,6 +25,7 @@
 #define NOT_LISTED (UINT32_MAX - 1)
 #define LAST UINT32_MAX
 #define RUN_SHIFT 40
+#define AHEAD 8u            /* objects */
 #define FREED_AT_ONCE 8192u /* messages: about a millisecond */
 
 void tf_index_init(struct tf_index *index, const struct tf_alloc *alloc, uint64_t seed)
@@ -214,11 +216,40 @@ static void message_free(struct tf_index *index, uint32_t number)
     tf_slab_give(&index->messages, number);
 }
 
-enum tf_err tf_index_message(struct tf_index *index, const struct tf_record *record)
+static void place_message(struct tf_index *index, struct tf_index_message *message,
+                          uint32_t segment, uint32_t offset)
+{
+    message->segment = segment;
+    message->offset = offset;
+    tf_index_live(index, segment, message_bytes(message));
+}
+
+static enum tf_err load_message(struct tf_index *index, const struct tf_record *record)
 {
     struct tf_index_message *message = tf_index_find_message(index, record->id);
-    struct tf_index_op *op = tf_index_op(index, message ? TF_OP_PLACE : TF_OP_MESSAGE);
+    bool placed = record->segment != 0;
 
+    if (!message)
+        message = message_new(index, record->id);
+    if (!message)
+        return TF_NO_MEMORY;
+    tf_index_live(index, message->segment, -message_bytes(message));
+    message->length = record->length;
+    message->crc = record->crc;
+    place_message(index, message, placed ? record->segment : index->place.segment,
+                  record->offset + (placed ? 0 : index->place.bodies));
+    return TF_OK;
+}
+
+enum tf_err tf_index_message(struct tf_index *index, const struct tf_record *record)
+{
+    struct tf_index_message *message;
+    struct tf_index_op *op;
+
+    if (index->loading)
+        return load_message(index, record);
+    message = tf_index_find_message(index, record->id);
+    op = tf_index_op(index, message ? TF_OP_PLACE : TF_OP_MESSAGE);
     if (!op)
         return TF_NO_MEMORY;
     if (message) {
@@ -269,8 +300,8 @@ static void list_if_zero(struct tf_index *index, uint32_t number)
 {
     struct tf_index_message *message = tf_index_message_at(index, number);
 
-    if (message->refs || message->next_zero != NOT_LISTED)
-        return;
+    if (index->loading || message->refs || message->next_zero != NOT_LISTED)
+        return; /* all are looked at when all has been read */
     message->next_zero = index->zeros;
     index->zeros = number;
 }
@@ -284,7 +315,7 @@ void tf_index_unref(struct tf_index *index, uint32_t number)
     list_if_zero(index, number);
 }
 
-/* Frees up to `most` of those that have lost their last reference, unless it is still awaited. */
+/* Frees up to `most` of those that have lost their last reference. */
 static void free_zeros(struct tf_index *index, size_t most)
 {
     for (; index->zeros != LAST && most; most--) {
@@ -292,7 +323,7 @@ static void free_zeros(struct tf_index *index, size_t most)
         struct tf_index_message *message = tf_index_message_at(index, number);
         index->zeros = message->next_zero;
         message->next_zero = NOT_LISTED;
-        if (!message->refs && !message->pending && !index->loading)
+        if (!message->refs && !message->pending)
             message_free(index, number);
     }
 }
@@ -312,13 +343,11 @@ static void commit_message(struct tf_index *index, const struct tf_index_op *op)
     if (!message)
         return;
     tf_index_live(index, message->segment, -message_bytes(message));
-    message->segment = op->segment;
-    message->offset = op->offset;
     if (op->kind != TF_OP_LOSE) {
         message->length = (uint32_t)op->first;
         message->crc = (uint32_t)op->last;
     }
-    tf_index_live(index, message->segment, message_bytes(message));
+    place_message(index, message, op->segment, op->offset);
     if (op->kind == TF_OP_MESSAGE) {
         message->pending = 0;
         index->pending--;
@@ -355,27 +384,33 @@ static uint64_t hash_of_key(const struct tf_index *index, uint8_t kind, struct t
     return tf_hash(key, &index->key) + kind * UINT64_C(0x9e3779b97f4a7c15);
 }
 
-struct tf_index_object *tf_index_find_object(const struct tf_index *index, uint8_t kind,
-                                             struct tf_bytes key)
+static struct tf_index_object *find_object(const struct tf_index *index, uint8_t kind,
+                                           struct tf_bytes key, uint64_t hash)
 {
-    struct tf_map_node *node = tf_map_find(&index->object_map, hash_of_key(index, kind, key));
+    struct tf_map_node *node = tf_map_find(&index->object_map, hash);
 
     for (; node; node = tf_map_find_next(node)) {
         struct tf_index_object *object = tf_container_of(node, struct tf_index_object, node);
-        if (object->kind == kind && !object->pending &&
-            tf_bytes_equal(tf_index_object_key(object), key))
+        if (object->kind == kind && tf_bytes_equal(tf_index_object_key(object), key))
             return object;
     }
     return NULL;
+}
+
+struct tf_index_object *tf_index_find_object(const struct tf_index *index, uint8_t kind,
+                                             struct tf_bytes key)
+{
+    return find_object(index, kind, key, hash_of_key(index, kind, key));
 }
 
 static void object_free(struct tf_index *index, struct tf_index_object *object)
 {
     for (uint32_t i = 0; i < object->ref_count; i++)
         tf_index_unref(index, object->refs[i]);
-    if (!object->pending)
+    if (!object->pending) {
         tf_index_live(index, object->segment, -object_bytes(object));
-    tf_map_remove(&index->object_map, &object->node);
+        tf_map_remove(&index->object_map, &object->node);
+    }
     tf_slab_give(&index->objects, object->number);
     index->alloc->free(index->alloc->ctx, object, object_size(object));
 }
@@ -415,14 +450,29 @@ static enum tf_err object_new(struct tf_index *index, const struct tf_record *re
     return TF_OK;
 }
 
+/* Takes the place of the object that had this key, if there was one. */
+static void object_true(struct tf_index *index, struct tf_index_object *object, uint32_t segment)
+{
+    uint64_t hash = object->node.hash;
+    struct tf_index_object *old =
+        find_object(index, object->kind, tf_index_object_key(object), hash);
+
+    if (old)
+        object_free(index, old);
+    tf_map_insert(&index->object_map, &object->node, hash);
+    object->pending = false;
+    object->segment = segment;
+    tf_index_live(index, segment, object_bytes(object));
+}
+
 enum tf_err tf_index_put(struct tf_index *index, const struct tf_record *record)
 {
-    struct tf_index_op *op = tf_index_op(index, TF_OP_PUT);
+    struct tf_index_op *op = index->loading ? NULL : tf_index_op(index, TF_OP_PUT);
     struct tf_index_object *object, **slot;
     enum tf_err err;
     uint32_t number;
 
-    if (!op)
+    if (!op && !index->loading)
         return TF_NO_MEMORY;
     slot = tf_slab_take(&index->objects, &number);
     if (!slot)
@@ -433,18 +483,36 @@ enum tf_err tf_index_put(struct tf_index *index, const struct tf_record *record)
         return err;
     }
     *slot = object;
-    object->number = op->number = number;
+    object->number = number;
+    object->node.hash = hash_of_key(index, record->kind, record->key);
+    if (!op) {
+        object_true(index, object, record->segment ? record->segment : index->place.segment);
+        return TF_OK;
+    }
+    op->number = number;
     op->segment = record->segment;
     op->placed = record->segment != 0;
-    tf_map_insert(&index->object_map, &object->node, hash_of_key(index, record->kind, record->key));
     index->op_count++;
     return TF_OK;
 }
 
+static void remove_object(struct tf_index *index, uint8_t kind, struct tf_bytes key)
+{
+    struct tf_index_object *object = tf_index_find_object(index, kind, key);
+
+    if (object)
+        object_free(index, object);
+}
+
 enum tf_err tf_index_remove(struct tf_index *index, uint8_t kind, struct tf_bytes key)
 {
-    struct tf_index_op *op = tf_index_op(index, TF_OP_REMOVE);
+    struct tf_index_op *op;
 
+    if (index->loading) {
+        remove_object(index, kind, key);
+        return TF_OK;
+    }
+    op = tf_index_op(index, TF_OP_REMOVE);
     if (!op || !tf_buffer_reserve(&index->bytes, index->alloc, key.length) ||
         index->bytes.length > UINT32_MAX)
         return TF_NO_MEMORY;
@@ -469,26 +537,11 @@ enum tf_err tf_index_move_object(struct tf_index *index, uint32_t number)
     return TF_OK;
 }
 
-static void commit_put(struct tf_index *index, const struct tf_index_op *op)
-{
-    struct tf_index_object *object = tf_index_object_at(index, op->number);
-    struct tf_index_object *old =
-        tf_index_find_object(index, object->kind, tf_index_object_key(object));
-
-    if (old)
-        object_free(index, old);
-    object->pending = false;
-    object->segment = op->segment;
-    tf_index_live(index, object->segment, object_bytes(object));
-}
-
 static void commit_remove(struct tf_index *index, const struct tf_index_op *op)
 {
     struct tf_bytes key = tf_bytes_of(index->bytes.data + op->number, (size_t)op->last);
-    struct tf_index_object *object = tf_index_find_object(index, (uint8_t)op->first, key);
 
-    if (object)
-        object_free(index, object);
+    remove_object(index, (uint8_t)op->first, key);
 }
 
 static void commit_move(struct tf_index *index, const struct tf_index_op *op)
@@ -522,9 +575,52 @@ enum tf_err tf_index_object_record(const struct tf_index *index,
     return TF_OK;
 }
 
+/* ---- while loading ---- */
+
+void tf_index_expect(const struct tf_index *index, struct tf_index_ahead *ahead,
+                     const struct tf_record *record)
+{
+    const struct tf_map *map = &index->message_map;
+    uint64_t hash;
+
+    if (record->type == TF_RECORD_MESSAGE || record->type == TF_RECORD_PLACE) {
+        hash = hash_of_id(index, record->id);
+    } else if (record->type == TF_RECORD_PUT) {
+        map = &index->object_map;
+        hash = hash_of_key(index, record->kind, record->key);
+    } else {
+        return;
+    }
+    tf_map_expect(map, hash);
+    /* The place of an earlier one has come meanwhile. */
+    if (ahead->items[ahead->next].map)
+        tf_map_expect_node(ahead->items[ahead->next].map, ahead->items[ahead->next].hash);
+    ahead->items[ahead->next].map = map;
+    ahead->items[ahead->next].hash = hash;
+    ahead->next = (ahead->next + 1) % (sizeof(ahead->items) / sizeof(ahead->items[0]));
+}
+
+void tf_index_expect_object(const struct tf_index *index, uint32_t number)
+{
+    uint32_t later = number + AHEAD;
+
+    /* Of the same page, it is there whether it is in use or not. */
+    if (later / TF_SLAB_PAGE != number / TF_SLAB_PAGE)
+        return;
+    const uint8_t *object = *(uint8_t **)tf_slab_at(&index->objects, later);
+    __builtin_prefetch(object);
+    if (object)
+        __builtin_prefetch(object + sizeof(struct tf_index_object) + AHEAD);
+}
+
+void tf_index_reserve(struct tf_index *index, uint64_t messages)
+{
+    tf_map_reserve(&index->message_map, (size_t)TF_MIN(messages, (uint64_t)UINT32_MAX));
+}
+
 /* ---- both steps ---- */
 
-static enum tf_err commit_op(struct tf_index *index, const struct tf_index_op *op)
+static void commit_op(struct tf_index *index, const struct tf_index_op *op)
 {
     switch ((enum tf_index_kind)op->kind) {
     case TF_OP_MESSAGE:
@@ -533,14 +629,16 @@ static enum tf_err commit_op(struct tf_index *index, const struct tf_index_op *o
         commit_message(index, op);
         break;
     case TF_OP_ENTRY:
-        return tf_index_commit_entry(index, op);
+        tf_index_commit_entry(index, op);
+        break;
     case TF_OP_CHANGE:
-        return tf_index_commit_change(index, op);
+        tf_index_commit_change(index, op);
+        break;
     case TF_OP_SETTLE:
         tf_index_commit_settle(index, op);
         break;
     case TF_OP_PUT:
-        commit_put(index, op);
+        object_true(index, tf_index_object_at(index, op->number), op->segment);
         break;
     case TF_OP_REMOVE:
         commit_remove(index, op);
@@ -549,29 +647,22 @@ static enum tf_err commit_op(struct tf_index *index, const struct tf_index_op *o
         commit_move(index, op);
         break;
     }
-    return TF_OK;
 }
 
-enum tf_err tf_index_commit(struct tf_index *index, struct tf_index_place place)
+void tf_index_commit(struct tf_index *index, struct tf_index_place place)
 {
-    enum tf_err err, first = TF_OK;
-
     for (size_t i = 0; i < index->op_count; i++) {
         struct tf_index_op *op = &index->ops[i];
         if (!op->placed && op->kind != TF_OP_LOSE) {
             op->segment = place.segment;
             op->offset += place.bodies;
         }
-        err = commit_op(index, op);
-        if (err)
-            first = err;
+        commit_op(index, op);
     }
     /* Of one op that settles very many, the rest is freed later. */
-    free_zeros(index, index->loading ? SIZE_MAX : FREED_AT_ONCE + 2 * index->op_count);
+    free_zeros(index, FREED_AT_ONCE + 2 * index->op_count);
     index->op_count = 0;
     index->bytes.length = 0;
-    tf_assert(!first || index->loading);
-    return first;
 }
 
 void tf_index_rollback(struct tf_index *index)

@@ -4,10 +4,11 @@
  * Every change has two steps. A tf_index_... call stages it and takes all the memory that it will
  * need; tf_index_commit makes all staged changes true, in order, at the place where their group was
  * written, and cannot fail; tf_index_rollback undoes them. So a group that could not be written has
- * never happened. A start stages and commits what it reads by the same calls.
+ * never happened.
  *
- * While `loading`: records of things that are there already, or no longer there, are normal;
- * messages wait for those that refer to them until tf_index_loaded.
+ * While `loading` the same calls make it true at once, at `place`: what a start reads has happened.
+ * Records of things that are there already, or no longer there, are normal; messages wait for those
+ * that refer to them until tf_index_loaded. After TF_NO_MEMORY all of the index is to be released.
  */
 #ifndef TF_STORE_INDEX_H
 #define TF_STORE_INDEX_H
@@ -40,7 +41,7 @@ struct tf_index_message {
 
 /* An object: ids (message numbers), key and value follow it in one block. */
 struct tf_index_object {
-    struct tf_map_node node; /* in `object_map` */
+    struct tf_map_node node; /* in `object_map`, unless pending; its hash in any case */
     uint32_t number;         /* in `objects` */
     uint32_t segment;
     uint32_t key_length, value_length, ref_count;
@@ -99,9 +100,10 @@ struct tf_index {
     uint32_t zeros;         /* the first message of the list of those without a reference */
     uint32_t epoch;         /* of the newest snapshot */
     bool loading;
-    uint64_t entries;    /* that live */
-    uint64_t pending;    /* messages that are staged */
-    uint64_t live_bytes; /* of records and bodies that live */
+    struct tf_index_place place; /* while loading: of the group that is being read */
+    uint64_t entries;            /* that live */
+    uint64_t pending;            /* messages that are staged */
+    uint64_t live_bytes;         /* of records and bodies that live */
     /* Segments by number, ascending; the owner of the files adds and removes them. */
     struct tf_index_segment *segments;
     size_t segment_count, segment_capacity;
@@ -135,14 +137,27 @@ TF_MUST_USE enum tf_err tf_index_remove(struct tf_index *index, uint8_t kind, st
 TF_MUST_USE enum tf_err tf_index_move_object(struct tf_index *index, uint32_t number);
 TF_MUST_USE enum tf_err tf_index_lose(struct tf_index *index, uint32_t message);
 
-/* Makes what was staged true. Fails while loading only: TF_NO_MEMORY. */
-enum tf_err tf_index_commit(struct tf_index *index, struct tf_index_place place);
+/* Makes what was staged true. */
+void tf_index_commit(struct tf_index *index, struct tf_index_place place);
 /* Undoes what was staged. */
 void tf_index_rollback(struct tf_index *index);
 /* Frees a number of messages that nothing refers to any more. True: there are more. */
 bool tf_index_tidy(struct tf_index *index);
 /* The bytes of a message are not where they should be. Of a start: at once. */
 void tf_index_lose_now(struct tf_index *index, uint32_t message);
+/* Records that will be told soon; zero: none yet. */
+struct tf_index_ahead {
+    struct {
+        const struct tf_map *map;
+        uint64_t hash;
+    } items[8];
+    unsigned next;
+};
+/* While loading, of some hundred records before the first is told: where to look is fetched. */
+void tf_index_expect(const struct tf_index *index, struct tf_index_ahead *ahead,
+                     const struct tf_record *record);
+/* About how many messages there will be: room in the tables at once. */
+void tf_index_reserve(struct tf_index *index, uint64_t messages);
 /* All has been read: forgets messages that nobody refers to. Returns how many are lost. */
 uint64_t tf_index_loaded(struct tf_index *index);
 
@@ -171,6 +186,13 @@ struct tf_index_at {
 };
 bool tf_index_entry_from(const struct tf_index_queue *queue, uint64_t from,
                          struct tf_index_at *ret);
+/* The next entry, not dead, of a walk in which nothing changes; *cursor 0: the first. */
+bool tf_index_next_entry(const struct tf_index_queue *queue, uint64_t *cursor,
+                         struct tf_index_at *ret);
+/* Of a walk of objects by number: has a later one fetched. */
+void tf_index_expect_object(const struct tf_index *index, uint32_t number);
+/* Of entries of a walk: has the message of a later one fetched. */
+void tf_index_expect_message(const struct tf_index *index, const struct tf_index_at *at);
 uint64_t tf_index_position(const struct tf_index_at *at);
 struct tf_bytes tf_index_attributes(const struct tf_index_at *at);
 /* The last position of a queue that is not dead; false: there is none. */
@@ -212,8 +234,8 @@ void tf_index_unref(struct tf_index *index, uint32_t message);
 TF_MUST_USE enum tf_err tf_index_refer(struct tf_index *index, uint64_t id, uint32_t *ret_number);
 
 void tf_index_queues_release(struct tf_index *index);
-enum tf_err tf_index_commit_entry(struct tf_index *index, const struct tf_index_op *op);
-enum tf_err tf_index_commit_change(struct tf_index *index, const struct tf_index_op *op);
+void tf_index_commit_entry(struct tf_index *index, const struct tf_index_op *op);
+void tf_index_commit_change(struct tf_index *index, const struct tf_index_op *op);
 void tf_index_commit_settle(struct tf_index *index, const struct tf_index_op *op);
 void tf_index_undo_entry(struct tf_index *index, const struct tf_index_op *op);
 void tf_index_undo_change(struct tf_index *index, const struct tf_index_op *op);

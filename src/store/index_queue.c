@@ -16,6 +16,7 @@
 #define CHUNK_FIRST 4u
 #define CHUNK_MAX 128u
 #define ROOM_MAX 65535u
+#define AHEAD 8 /* entries */
 
 static size_t chunk_size(uint32_t capacity, uint32_t room)
 {
@@ -171,11 +172,16 @@ static void remove_chunk(struct tf_index *index, struct tf_index_queue *queue, u
 /* The last chunk whose base is not above `position`, and how many are before it; count: none. */
 static uint32_t find_chunk(const struct tf_index_queue *queue, uint64_t position)
 {
-    struct tf_index_chunk **first = queue->chunks + queue->start;
+    struct tf_index_chunk **first;
     uint32_t low = 0, high = queue->count;
 
-    if (high && first[high - 1]->base <= position)
+    if (!high)
+        return 0; /* it may have no array yet */
+    first = queue->chunks + queue->start;
+    if (first[high - 1]->base <= position)
         return high - 1;
+    if (high > 1 && first[1]->base > position) /* the oldest mostly go first */
+        return first[0]->base <= position ? 0 : high;
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
         if (first[middle]->base <= position)
@@ -193,6 +199,8 @@ static uint32_t find_in(const struct tf_index_chunk *chunk, uint64_t position)
 
     if (position <= chunk->base)
         return 0;
+    if (high && chunk->base + chunk->entries[high - 1].delta < position)
+        return high; /* as is each that is new */
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
         if (chunk->base + chunk->entries[middle].delta < position)
@@ -307,16 +315,16 @@ static uint32_t chunk_for(struct tf_index *index, struct tf_index_queue *queue, 
     return at;
 }
 
-/* Puts a new pending entry into the queue. */
-static enum tf_err insert_entry(struct tf_index *index, struct tf_index_queue *queue,
-                                const struct tf_record *record, uint32_t message)
+/* Puts a new pending entry into the queue. NULL: no memory. */
+static struct tf_index_entry *insert_entry(struct tf_index *index, struct tf_index_queue *queue,
+                                           const struct tf_record *record, uint32_t message)
 {
     uint32_t at = chunk_for(index, queue, record->first, record->value.length), i;
     struct tf_index_chunk *chunk;
     struct tf_index_entry *entry;
 
     if (at == UINT32_MAX)
-        return TF_NO_MEMORY;
+        return NULL;
     chunk = queue->chunks[queue->start + at];
     i = find_in(chunk, record->first);
     entry = &chunk->entries[i];
@@ -334,7 +342,7 @@ static enum tf_err insert_entry(struct tf_index *index, struct tf_index_queue *q
     chunk->used = (uint16_t)(chunk->used + entry->length);
     chunk->alive++;
     queue->alive++;
-    return TF_OK;
+    return entry;
 }
 
 /* An entry that is there: it moves, and gets other attributes. */
@@ -348,7 +356,7 @@ static enum tf_err stage_change(struct tf_index *index, const struct tf_record *
         index->bytes.length > UINT32_MAX)
         return TF_NO_MEMORY;
     /* As long as before goes where it was, unless a change before this one makes it shorter. */
-    op->reserved = !index->loading && (length != entry->length || (*chunk)->wanted);
+    op->reserved = length != entry->length || (*chunk)->wanted;
     if (op->reserved) {
         if (!make_room(index, chunk, length))
             return TF_NO_MEMORY;
@@ -367,35 +375,78 @@ static enum tf_err stage_change(struct tf_index *index, const struct tf_record *
     return TF_OK;
 }
 
+static int64_t entry_bytes(const struct tf_index_entry *entry)
+{
+    return (int64_t)TF_RECORD_ENTRY_BYTES + entry->length;
+}
+
+static void entry_true(struct tf_index *index, struct tf_index_entry *entry, uint32_t segment)
+{
+    entry->state = TF_INDEX_LIVE;
+    entry->segment = segment;
+    index->entries++;
+    tf_index_live(index, segment, entry_bytes(entry));
+}
+
+/* Gives a live entry other attributes; it lies in `segment` now. TF_NO_MEMORY: nothing changed. */
+static enum tf_err change_entry(struct tf_index *index, const struct tf_index_queue *queue,
+                                uint64_t position, struct tf_bytes attributes, uint32_t segment)
+{
+    struct tf_index_chunk **at = NULL;
+    struct tf_index_entry *entry = find_entry(queue, position, &at);
+
+    if (attributes.length > entry->length) {
+        if (!make_room(index, at, attributes.length))
+            return TF_NO_MEMORY;
+        entry = find_entry(queue, position, &at); /* it may have moved */
+    }
+    tf_index_live(index, entry->segment, -entry_bytes(entry));
+    if (attributes.length > entry->length) {
+        entry->attributes = (*at)->used;
+        (*at)->used = (uint16_t)((*at)->used + attributes.length);
+    }
+    if (attributes.length)
+        memcpy(room_of(*at) + entry->attributes, attributes.data, attributes.length);
+    entry->length = (uint8_t)attributes.length;
+    entry->segment = segment;
+    tf_index_live(index, segment, entry_bytes(entry));
+    return TF_OK;
+}
+
 enum tf_err tf_index_entry(struct tf_index *index, const struct tf_record *record)
 {
     struct tf_index_queue *queue = tf_index_find_queue(index, record->id);
+    uint32_t segment = record->segment ? record->segment : index->place.segment, message;
     struct tf_index_chunk **chunk = NULL;
-    const struct tf_index_entry *entry;
+    struct tf_index_entry *entry;
     struct tf_index_op *op;
-    uint32_t message;
     enum tf_err err;
 
     entry = queue ? find_entry(queue, record->first, &chunk) : NULL;
     if (entry)
-        return stage_change(index, record, chunk, entry);
+        return index->loading ? change_entry(index, queue, record->first, record->value, segment)
+                              : stage_change(index, record, chunk, entry);
     err = tf_index_refer(index, record->message, &message);
     if (err)
         return err;
-    op = tf_index_op(index, TF_OP_ENTRY);
-    if (!op)
+    op = index->loading ? NULL : tf_index_op(index, TF_OP_ENTRY);
+    if (!op && !index->loading)
         return TF_NO_MEMORY;
     if (!queue)
         queue = queue_new(index, record->id);
     if (!queue)
         return TF_NO_MEMORY;
-    err = insert_entry(index, queue, record, message);
-    if (err) {
+    entry = insert_entry(index, queue, record, message);
+    if (!entry) {
         if (!queue->alive)
             queue_free(index, queue);
-        return err;
+        return TF_NO_MEMORY;
     }
     tf_index_message_at(index, message)->refs++;
+    if (!op) {
+        entry_true(index, entry, segment);
+        return TF_OK;
+    }
     op->queue = record->id;
     op->first = record->first;
     op->segment = record->segment;
@@ -406,8 +457,13 @@ enum tf_err tf_index_entry(struct tf_index *index, const struct tf_record *recor
 
 enum tf_err tf_index_settle(struct tf_index *index, uint64_t queue, uint64_t first, uint64_t last)
 {
-    struct tf_index_op *op = tf_index_op(index, TF_OP_SETTLE);
+    struct tf_index_op *op, now = {.queue = queue, .first = first, .last = last};
 
+    if (index->loading) {
+        tf_index_commit_settle(index, &now);
+        return TF_OK;
+    }
+    op = tf_index_op(index, TF_OP_SETTLE);
     if (!op)
         return TF_NO_MEMORY;
     op->queue = queue;
@@ -419,51 +475,30 @@ enum tf_err tf_index_settle(struct tf_index *index, uint64_t queue, uint64_t fir
 
 /* ---- making it true ---- */
 
-static int64_t entry_bytes(const struct tf_index_entry *entry)
-{
-    return (int64_t)TF_RECORD_ENTRY_BYTES + entry->length;
-}
-
-enum tf_err tf_index_commit_entry(struct tf_index *index, const struct tf_index_op *op)
+void tf_index_commit_entry(struct tf_index *index, const struct tf_index_op *op)
 {
     struct tf_index_queue *queue = tf_index_find_queue(index, op->queue);
     struct tf_index_chunk **chunk;
     struct tf_index_entry *entry = queue ? find_entry(queue, op->first, &chunk) : NULL;
 
-    if (!entry || entry->state != TF_INDEX_PENDING)
-        return TF_OK; /* only a record that lies: settled before it came */
-    entry->state = TF_INDEX_LIVE;
-    entry->segment = op->segment;
-    index->entries++;
-    tf_index_live(index, entry->segment, entry_bytes(entry));
-    return TF_OK;
+    tf_assert(entry && entry->state == TF_INDEX_PENDING);
+    entry_true(index, entry, op->segment);
 }
 
-enum tf_err tf_index_commit_change(struct tf_index *index, const struct tf_index_op *op)
+void tf_index_commit_change(struct tf_index *index, const struct tf_index_op *op)
 {
     struct tf_index_queue *queue = tf_index_find_queue(index, op->queue);
-    struct tf_index_chunk **at = NULL, *chunk;
-    struct tf_index_entry *entry = queue ? find_entry(queue, op->first, &at) : NULL;
+    struct tf_bytes attributes = {index->bytes.data + op->number, op->length};
+    struct tf_index_chunk **at = NULL;
+    const struct tf_index_entry *entry = queue ? find_entry(queue, op->first, &at) : NULL;
+    enum tf_err err;
 
     if (!entry || entry->state != TF_INDEX_LIVE)
-        return TF_OK; /* settled meanwhile */
+        return; /* settled meanwhile */
     if (op->reserved)
         (*at)->wanted = (uint16_t)((*at)->wanted - op->length);
-    tf_index_live(index, entry->segment, -entry_bytes(entry));
-    if (op->length > entry->length) {
-        if (!make_room(index, at, op->length))
-            return TF_NO_MEMORY; /* while loading */
-        entry = find_entry(queue, op->first, &at);
-        entry->attributes = (*at)->used;
-        (*at)->used = (uint16_t)((*at)->used + op->length);
-    }
-    chunk = *at;
-    if (op->length)
-        memcpy(room_of(chunk) + entry->attributes, index->bytes.data + op->number, op->length);
-    entry->length = op->length;
-    entry->segment = op->segment;
-    tf_index_live(index, entry->segment, entry_bytes(entry));
-    return TF_OK;
+    err = change_entry(index, queue, op->first, attributes, op->segment);
+    tf_assert(!err); /* there is room: see stage_change */
 }
 
 static void kill_entry(struct tf_index *index, struct tf_index_queue *queue,
@@ -572,6 +607,32 @@ bool tf_index_entry_from(const struct tf_index_queue *queue, uint64_t from, stru
             }
     }
     return false;
+}
+
+bool tf_index_next_entry(const struct tf_index_queue *queue, uint64_t *cursor,
+                         struct tf_index_at *ret)
+{
+    uint32_t at = (uint32_t)(*cursor >> 16), i = *cursor & 0xffff;
+
+    for (; at < queue->count; at++, i = 0) {
+        struct tf_index_chunk *chunk = queue->chunks[queue->start + at];
+        while (i < chunk->count && chunk->entries[i].state == TF_INDEX_DEAD)
+            i++;
+        if (i < chunk->count) {
+            *ret = (struct tf_index_at){chunk, &chunk->entries[i]};
+            *cursor = (uint64_t)at << 16 | (i + 1);
+            return true;
+        }
+    }
+    return false;
+}
+
+void tf_index_expect_message(const struct tf_index *index, const struct tf_index_at *at)
+{
+    const struct tf_index_entry *later = at->entry + AHEAD;
+
+    if (later < at->chunk->entries + at->chunk->count && later->state != TF_INDEX_DEAD)
+        __builtin_prefetch(tf_index_message_at(index, later->message));
 }
 
 uint64_t tf_index_position(const struct tf_index_at *at)

@@ -12,8 +12,6 @@
 #include "base/util.h"
 #include "store/walk.h"
 
-#define ASIDE ".damaged"
-
 struct inspector {
     const struct tf_inspect_config *config;
     struct tf_walk walk;
@@ -28,6 +26,16 @@ struct inspector {
     uint64_t tail_from, tail_to;
     bool torn;
 };
+
+enum tf_inspect_file tf_inspect_file_of(const char *name)
+{
+    enum tf_file_kind kind;
+    uint32_t number;
+
+    if (!tf_file_parse(name, &number, &kind))
+        return TF_INSPECT_FOREIGN;
+    return kind == TF_FILE_LOG ? TF_INSPECT_LOG : TF_INSPECT_INDEX;
+}
 
 static void found(struct inspector *in, enum tf_inspect_what what, const char *name, uint64_t from,
                   uint64_t to)
@@ -277,11 +285,11 @@ static enum tf_err inspect_snapshots(struct inspector *in)
 static void take_aside(void *ctx, const char *name)
 {
     struct inspector *in = ctx;
-    size_t length = strlen(name), ending = sizeof(ASIDE) - 1;
+    size_t length = strlen(name), ending = sizeof(TF_FILE_ASIDE) - 1;
     uint64_t size = 0;
     int file;
 
-    if (length <= ending || strcmp(name + length - ending, ASIDE) != 0)
+    if (length <= ending || strcmp(name + length - ending, TF_FILE_ASIDE) != 0)
         return;
     if (!in->config->disk->ops->open(in->config->disk, name, TF_DISK_READ, &file)) {
         if (in->config->disk->ops->size(in->config->disk, file, &size))

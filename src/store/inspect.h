@@ -14,6 +14,14 @@
 #include "base/alloc.h"
 #include "base/disk.h"
 
+/* What a file in the folder of a journal is, by its name. */
+enum tf_inspect_file {
+    TF_INSPECT_FOREIGN, /* no journal reads it: set aside, its lock, or not a journal's at all */
+    TF_INSPECT_LOG,     /* a segment */
+    TF_INSPECT_INDEX    /* a snapshot, or one that was being written */
+};
+enum tf_inspect_file tf_inspect_file_of(const char *name);
+
 enum tf_inspect_what {
     TF_INSPECT_HEAD,    /* the first sector of a file cannot be read */
     TF_INSPECT_VERSION, /* of a newer version: nothing else of the file was looked at */

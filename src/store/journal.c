@@ -233,16 +233,24 @@ enum tf_err tf_journal_settle(struct tf_journal *journal, uint64_t queue, uint64
 
 /* ---- the commit ---- */
 
-/* Makes sure that the last segment has `size` bytes of room. */
+/*
+ * Makes sure that the last segment has `size` bytes of room. One that does not take what is written
+ * to it, however often that is tried, is left for the spare one: else what would make room could
+ * never be written.
+ */
 static enum tf_err make_room(struct tf_journal *journal, uint64_t size)
 {
     const struct tf_segment *last = tf_segment_last(journal);
+    bool leave = journal->failed && journal->lent && journal->has_spare &&
+                 journal->spare.size >= TF_SECTOR + size;
     enum tf_err err = TF_OK;
 
-    if (!last || last->used + size > last->size) {
+    if (!last || leave || last->used + size > last->size) {
         err = tf_segment_make_spare(journal, TF_SECTOR + size);
         if (!err)
             err = tf_segment_switch(journal);
+        if (!err)
+            journal->failed = false;
     }
     if (!err && journal->grows && !journal->has_spare) {
         err = tf_segment_make_spare(journal, journal->config.segment_size);
@@ -265,10 +273,12 @@ static enum tf_err write_group(struct tf_journal *journal, const struct tf_group
     if (err) {
         /* Now if it can be, and else before the next group. */
         int error = journal->disk->error;
-        journal->dirty = true;
+        journal->dirty = journal->failed = true;
         if (tf_segment_wipe(journal) == TF_CLOSED)
             err = TF_CLOSED;
         journal->disk->error = error;
+    } else {
+        journal->failed = false;
     }
     return err;
 }
@@ -301,7 +311,7 @@ static enum tf_err commit(struct tf_journal *journal, bool sync)
     journal->sequence++;
     if (sync)
         journal->synced = journal->sequence;
-    (void)tf_index_commit(
+    tf_index_commit(
         &journal->index,
         (struct tf_index_place){last->number, last->used + TF_GROUP_HEAD + (uint32_t)records});
     last->used += (uint32_t)size;
@@ -317,7 +327,7 @@ static enum tf_err commit_group(struct tf_journal *journal, bool sync)
 
     journal->wait = false;
     if (!tf_journal_records(journal)) {
-        (void)tf_index_commit(&journal->index, (struct tf_index_place){0, 0}); /* what was lost */
+        tf_index_commit(&journal->index, (struct tf_index_place){0, 0}); /* what was lost */
         return sync ? tf_journal_sync(journal) : journal->broken ? TF_CLOSED : TF_OK;
     }
     err = commit(journal, sync);
@@ -393,17 +403,10 @@ enum tf_err tf_journal_length(const struct tf_journal *journal, uint64_t message
     return TF_OK;
 }
 
-enum tf_err tf_journal_read(struct tf_journal *journal, uint64_t message, void *to, size_t length)
+static struct tf_journal_object object_view(const struct tf_index_object *object)
 {
-    const struct tf_index_message *at = tf_index_find_message(&journal->index, message);
-
-    if (!at || at->pending)
-        return TF_NOT_FOUND;
-    if (!at->segment)
-        return TF_PROTOCOL;
-    if (at->length != length)
-        return TF_MISUSE;
-    return tf_journal_read_body(journal, at, to);
+    return (struct tf_journal_object){object->kind, tf_index_object_key(object),
+                                      tf_index_object_value(object), object->ref_count, object};
 }
 
 bool tf_journal_next_object(struct tf_journal *journal, struct tf_journal_cursor *cursor,
@@ -411,15 +414,23 @@ bool tf_journal_next_object(struct tf_journal *journal, struct tf_journal_cursor
 {
     const struct tf_index *index = &journal->index;
     uint32_t n = tf_slab_next(&index->objects, (uint32_t)cursor->state[0]);
-    const struct tf_index_object *object;
 
     if (n == TF_SLAB_NONE)
         return false;
     cursor->state[0] = (uint64_t)n + 1;
-    object = tf_index_object_at(index, n);
-    *ret = (struct tf_journal_object){object->kind, tf_index_object_key(object),
-                                      tf_index_object_value(object), object->ref_count, object};
+    tf_index_expect_object(index, n);
+    *ret = object_view(tf_index_object_at(index, n));
     return true;
+}
+
+bool tf_journal_find_object(const struct tf_journal *journal, uint8_t kind, struct tf_bytes key,
+                            struct tf_journal_object *ret)
+{
+    const struct tf_index_object *object = tf_index_find_object(&journal->index, kind, key);
+
+    if (object)
+        *ret = object_view(object);
+    return object != NULL;
 }
 
 uint64_t tf_journal_object_message(const struct tf_journal *journal,
@@ -438,23 +449,19 @@ bool tf_journal_next_entry(struct tf_journal *journal, struct tf_journal_cursor 
     struct tf_index_at at;
     uint32_t n;
 
-    /* state: number of a queue, the next position in it, and if that has passed the highest. */
+    /* state: number of a queue, and where in it */
     while ((n = tf_slab_next(&index->queues, (uint32_t)cursor->state[0])) != TF_SLAB_NONE) {
         const struct tf_index_queue *queue = tf_index_queue_at(index, n);
-        if (n != cursor->state[0])
-            cursor->state[1] = cursor->state[2] = 0;
         cursor->state[0] = n;
-        if (!cursor->state[2] && tf_index_entry_from(queue, cursor->state[1], &at)) {
-            uint64_t position = tf_index_position(&at);
-            cursor->state[1] = position + 1;
-            cursor->state[2] = position == UINT64_MAX;
-            *ret = (struct tf_journal_place){queue->id, position,
+        if (tf_index_next_entry(queue, &cursor->state[1], &at)) {
+            tf_index_expect_message(index, &at);
+            *ret = (struct tf_journal_place){queue->id, tf_index_position(&at),
                                              tf_index_message_at(index, at.entry->message)->id,
                                              tf_index_attributes(&at)};
             return true;
         }
         cursor->state[0] = (uint64_t)n + 1;
-        cursor->state[1] = cursor->state[2] = 0;
+        cursor->state[1] = 0;
     }
     return false;
 }

@@ -71,6 +71,13 @@ struct tf_journal_config {
     tf_crc32c_fn crc32c;        /* NULL: tf_crc32c */
     uint32_t compact_percent;   /* of the log, but for two segments, that lives at least: 50. Up to
                                    90: less space, more copies. 0: nothing is ever copied */
+    /*
+     * NULL, or called when a message that is read is found to be damaged: at `offset` of segment
+     * `number`. `aside` is the file with a copy of its bytes; NULL: there is none, the segment is
+     * kept as it is when it is done with.
+     */
+    void (*damaged)(void *ctx, uint32_t number, uint64_t offset, const char *aside);
+    void *damaged_ctx;
 };
 
 /* What a start has found. */
@@ -133,6 +140,7 @@ TF_MUST_USE enum tf_err tf_journal_entry(struct tf_journal *journal, uint64_t qu
 /*
  * Other attributes for an entry that lives or is of this group; its position stays. TF_NOT_FOUND:
  * there is none. TF_NO_MEMORY, too, after some hundred changes of neighbours in one group: commit.
+ * Not of one that this group has settled: a start would take it for a new one.
  */
 TF_MUST_USE enum tf_err tf_journal_change(struct tf_journal *journal, uint64_t queue,
                                           uint64_t position, struct tf_bytes attributes);
@@ -177,7 +185,8 @@ TF_MUST_USE enum tf_err tf_journal_length(const struct tf_journal *journal, uint
 
 /*
  * Reads a committed message's bytes, `length` of them, which is its length (else TF_MISUSE), and
- * checks them. TF_NOT_FOUND. TF_PROTOCOL: damaged on the disk. TF_IO.
+ * checks them. TF_NOT_FOUND. TF_PROTOCOL: damaged on the disk; they are set aside in a file
+ * `*.damaged`, and the message is lost. TF_IO.
  */
 TF_MUST_USE enum tf_err tf_journal_read(struct tf_journal *journal, uint64_t message, void *to,
                                         size_t length);
@@ -211,6 +220,12 @@ struct tf_journal_cursor {
 /* The next object, in no order; false: no more. */
 bool tf_journal_next_object(struct tf_journal *journal, struct tf_journal_cursor *cursor,
                             struct tf_journal_object *ret);
+/* The committed object of a key, at any time; false: there is none. Its views last until the next
+ * commit. */
+bool tf_journal_find_object(const struct tf_journal *journal, uint8_t kind, struct tf_bytes key,
+                            struct tf_journal_object *ret);
+/* The highest id of a message, or position of an entry, of all that live; 0: there are none. */
+uint64_t tf_journal_highest(const struct tf_journal *journal);
 /* The id of the `i`th message (from 0, below `messages`) of an object of a walk. */
 uint64_t tf_journal_object_message(const struct tf_journal *journal,
                                    const struct tf_journal_object *object, size_t i);

@@ -8,11 +8,12 @@
 #include "store/journal.h"
 #include "store/record.h"
 
-#define TF_SECTOR 512u        /* groups begin at multiples of it */
-#define TF_GROUP_HEAD 56u     /* bytes */
-#define TF_FILE_NAME 32u      /* room for any name of a file of a journal */
-#define TF_WORK_BYTES 131072u /* that a piece of upkeep reads or writes */
-#define TF_WORK_ITEMS 8192u   /* that a piece of upkeep looks at */
+#define TF_SECTOR 512u           /* groups begin at multiples of it */
+#define TF_GROUP_HEAD 56u        /* bytes */
+#define TF_FILE_ASIDE ".damaged" /* ends the name of a file that no start reads */
+#define TF_FILE_NAME 32u         /* room for any name of a file of a journal */
+#define TF_WORK_BYTES 131072u    /* that a piece of upkeep reads or writes */
+#define TF_WORK_ITEMS 8192u      /* that a piece of upkeep looks at */
 
 /* The kinds of files, with their endings. */
 enum tf_file_kind { TF_FILE_LOG, TF_FILE_INDEX, TF_FILE_INDEX_NEW };
@@ -80,7 +81,8 @@ struct tf_journal {
     uint64_t synced;   /* of the last group known to be on the disk */
     bool broken;       /* a sync has failed */
     bool locked;
-    bool dirty; /* a write has failed: the head of a group may be at the end of the last segment */
+    bool dirty;  /* a write has failed: the head of a group may be at the end of the last segment */
+    bool failed; /* a write to the last segment has failed, and none has succeeded since */
     bool unsettled; /* names were removed and not synced */
     bool lent;      /* what grows may use up the spare segment */
     bool wait;      /* upkeep has failed: again after the next commit */
@@ -165,7 +167,10 @@ TF_MUST_USE enum tf_err tf_journal_read_body(struct tf_journal *journal,
 
 TF_MUST_USE enum tf_err tf_journal_recover(struct tf_journal *journal,
                                            struct tf_journal_report *report);
-/* Stages what the records of a group say. TF_PROTOCOL: they make no sense. */
+/*
+ * Tells the index, which is loading, what the records of a group say. TF_PROTOCOL: they make no
+ * sense, and nothing of them was told.
+ */
 TF_MUST_USE enum tf_err tf_journal_replay(struct tf_journal *journal, struct tf_bytes records,
                                           uint64_t bodies, bool *ret_end, uint64_t *ret_last);
 /* Loads a snapshot into the empty index. TF_PROTOCOL: it is damaged. TF_UNSUPPORTED, TF_IO, ... */

@@ -20,6 +20,9 @@
 #include "store/journal_internal.h"
 #include "store/scan.h"
 
+/* Of records in the log for each message, about. */
+#define MESSAGE_BYTES 96u
+
 /* What is known of a file of the log. */
 struct log_file {
     struct tf_segment segment;
@@ -46,6 +49,7 @@ struct recovery {
     struct tf_scan scan;
     enum tf_err err;        /* of the callback */
     uint64_t known;         /* S */
+    uint64_t records;       /* bytes of all groups after the snapshot */
     uint64_t last;          /* the last group that was replayed, or is in the snapshot */
     uint32_t segment;       /* where the log begins to be read; 0: at its beginning */
     uint64_t offset;        /* and there */
@@ -239,6 +243,7 @@ static enum tf_err survey_log(struct recovery *r, struct log_file *log, uint64_t
             break;
         *last = group.sequence;
         r->known = TF_MAX(r->known, group.synced);
+        r->records += group.records;
         offset += tf_group_size(&group);
         log->end = log->garbage = offset;
         log->groups = true;
@@ -298,10 +303,9 @@ static enum tf_err replay_group(struct recovery *r, const struct log_file *log, 
 
     if (!err && group->sequence > r->known)
         err = tf_scan_bodies(&r->scan, offset, group, records);
+    r->journal->index.place = place;
     if (!err)
         err = tf_journal_replay(r->journal, records, group->bodies, NULL, NULL);
-    if (!err)
-        err = tf_index_commit(&r->journal->index, place);
     if (err)
         return err;
     r->report->groups_read++;
@@ -364,6 +368,8 @@ static enum tf_err replay(struct recovery *r)
     bool torn = false;
     enum tf_err err = TF_OK;
 
+    if (!r->report->from_snapshot)
+        tf_index_reserve(&r->journal->index, r->records / MESSAGE_BYTES);
     for (size_t i = 0; i < log_count(r) && !err && !torn; i++) {
         struct log_file *log = log_at(r, i);
         if (log->segment.number < r->segment)
@@ -427,7 +433,7 @@ static enum tf_err set_aside(struct recovery *r, const struct range *ranges, siz
     for (size_t i = 0; i < count; i++)
         total += ranges[i].to - ranges[i].from;
     tf_file_name(name, ranges[0].number, TF_FILE_LOG);
-    memcpy(name + 10, ".damaged", 9);
+    memcpy(name + 10, TF_FILE_ASIDE, sizeof(TF_FILE_ASIDE));
     err = disk->ops->open(disk, name, TF_DISK_CREATE, &file);
     if (err == TF_EXISTS) {
         err = disk->ops->open(disk, name, TF_DISK_WRITE, &file);
@@ -572,7 +578,7 @@ static enum tf_err remove_indexes(struct recovery *r, const struct tf_buffer *nu
             continue;
         tf_file_name(name, number, kind);
         memcpy(aside, name, strlen(name));
-        memcpy(aside + strlen(name), ".damaged", 9);
+        memcpy(aside + strlen(name), TF_FILE_ASIDE, sizeof(TF_FILE_ASIDE));
         err = kind == TF_FILE_INDEX && number == r->damaged_index
                   ? disk->ops->rename(disk, name, aside)
                   : disk->ops->remove(disk, name);

@@ -1,5 +1,6 @@
 /*
- * From records back to what they mean: staged into the index as if it were happening now.
+ * From records back to what they mean, for an index that is loading. A group is wholly looked
+ * through before anything of it is told to the index, which cannot take it back.
  */
 #include "store/journal_internal.h"
 
@@ -9,7 +10,32 @@ static bool of_snapshot(enum tf_record_type type)
     return type == TF_RECORD_PLACE || type == TF_RECORD_IN || type == TF_RECORD_END;
 }
 
-static enum tf_err replay_one(struct tf_index *index, struct tf_record *record)
+/* Whether the records make sense, in a snapshot or in the log. */
+static enum tf_err look_through(const struct tf_index *index, struct tf_bytes records,
+                                uint64_t bodies, bool snapshot)
+{
+    struct tf_reader reader = tf_reader_of(records);
+    struct tf_index_ahead ahead = {0};
+    struct tf_record record;
+    uint64_t length = 0;
+    enum tf_err err;
+
+    while (!(err = tf_record_read(&reader, &record))) {
+        if (of_snapshot(record.type) != snapshot && (!snapshot || record.type == TF_RECORD_MESSAGE))
+            return TF_PROTOCOL;
+        if (record.type == TF_RECORD_MESSAGE) {
+            length += record.length;
+            if (length > bodies)
+                return TF_PROTOCOL;
+        }
+        if (record.type == TF_RECORD_SETTLE && record.first > record.last)
+            return TF_PROTOCOL;
+        tf_index_expect(index, &ahead, &record);
+    }
+    return err == TF_MORE ? TF_OK : err;
+}
+
+static enum tf_err tell(struct tf_index *index, const struct tf_record *record)
 {
     switch (record->type) {
     case TF_RECORD_MESSAGE:
@@ -19,9 +45,7 @@ static enum tf_err replay_one(struct tf_index *index, struct tf_record *record)
         return tf_index_entry(index, record);
     case TF_RECORD_SETTLE:
     case TF_RECORD_SETTLE_ONE:
-        return record->first > record->last
-                   ? TF_PROTOCOL
-                   : tf_index_settle(index, record->id, record->first, record->last);
+        return tf_index_settle(index, record->id, record->first, record->last);
     case TF_RECORD_PUT:
         return tf_index_put(index, record);
     case TF_RECORD_REMOVE:
@@ -38,23 +62,13 @@ enum tf_err tf_journal_replay(struct tf_journal *journal, struct tf_bytes record
 {
     struct tf_reader reader = tf_reader_of(records);
     struct tf_record record;
-    uint64_t offset = 0;
-    uint32_t segment = 0;
-    enum tf_err err;
+    uint32_t offset = 0, segment = 0;
+    enum tf_err err = look_through(&journal->index, records, bodies, ret_end != NULL);
 
-    while (!(err = tf_record_read(&reader, &record))) {
-        if (of_snapshot(record.type) != (ret_end != NULL) &&
-            (!ret_end || record.type == TF_RECORD_MESSAGE)) {
-            err = TF_PROTOCOL;
-            break;
-        }
+    while (!err && !tf_record_read(&reader, &record)) {
         if (record.type == TF_RECORD_MESSAGE) {
-            record.offset = (uint32_t)offset;
+            record.offset = offset;
             offset += record.length;
-            if (offset > bodies) {
-                err = TF_PROTOCOL;
-                break;
-            }
         } else if (record.type == TF_RECORD_IN) {
             segment = record.segment;
         } else if (record.type == TF_RECORD_END) {
@@ -63,12 +77,7 @@ enum tf_err tf_journal_replay(struct tf_journal *journal, struct tf_bytes record
         } else if (record.type != TF_RECORD_PLACE) {
             record.segment = segment;
         }
-        err = replay_one(&journal->index, &record);
-        if (err)
-            break;
+        err = tell(&journal->index, &record);
     }
-    if (err == TF_MORE)
-        return TF_OK;
-    tf_index_rollback(&journal->index);
     return err;
 }

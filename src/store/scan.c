@@ -8,7 +8,7 @@
 #include "base/crc32c.h"
 #include "base/util.h"
 
-#define SMALL 4096u /* read after a jump */
+#define SMALL 4096u /* read after a jump; and looked at at once */
 
 enum tf_err tf_scan_init(struct tf_scan *scan, struct tf_journal *journal)
 {
@@ -33,20 +33,18 @@ void tf_scan_file(struct tf_scan *scan, int file, uint32_t number, uint64_t size
     scan->length = 0;
 }
 
-enum tf_err tf_scan_get(struct tf_scan *scan, uint64_t offset, size_t length, const uint8_t **ret)
+/* The same; if they have to be read, at least `want` bytes are. */
+static enum tf_err get(struct tf_scan *scan, uint64_t offset, size_t length, size_t want,
+                       const uint8_t **ret)
 {
-    uint64_t end = scan->start + scan->length;
     struct tf_disk *disk = scan->journal->disk;
-    size_t want = SMALL, got = 0;
+    size_t got = 0;
     enum tf_err err;
 
     if (offset > scan->size || scan->size - offset < length)
         return TF_PROTOCOL;
-    if (offset < scan->start || offset + length > end) {
-        /* Near to what was read last: there are small groups, and more will be wanted. */
-        if (length > SMALL || (offset >= scan->start && offset < end + TF_SCAN_WINDOW))
-            want = TF_SCAN_WINDOW;
-        want = (size_t)TF_MIN((uint64_t)want, scan->size - offset);
+    if (offset < scan->start || offset + length > scan->start + scan->length) {
+        want = (size_t)TF_MIN((uint64_t)TF_MAX(want, length), scan->size - offset);
         scan->length = 0;
         err = disk->ops->read(disk, scan->file, offset, scan->window, want, &got);
         if (err)
@@ -59,6 +57,14 @@ enum tf_err tf_scan_get(struct tf_scan *scan, uint64_t offset, size_t length, co
     }
     *ret = scan->window + (offset - scan->start);
     return TF_OK;
+}
+
+enum tf_err tf_scan_get(struct tf_scan *scan, uint64_t offset, size_t length, const uint8_t **ret)
+{
+    /* Not behind a gap: there are small groups, and more will be wanted. */
+    bool near = offset >= scan->start && offset <= scan->start + scan->length;
+
+    return get(scan, offset, length, near ? TF_SCAN_WINDOW : SMALL, ret);
 }
 
 enum tf_err tf_scan_group(struct tf_scan *scan, uint64_t offset, struct tf_group *ret)
@@ -81,13 +87,19 @@ enum tf_err tf_scan_group(struct tf_scan *scan, uint64_t offset, struct tf_group
 enum tf_err tf_scan_find(struct tf_scan *scan, uint64_t offset, uint64_t after,
                          uint64_t *ret_offset, struct tf_group *ret_group, uint64_t *ret_end)
 {
-    static const uint8_t zeros[TF_SECTOR];
-    uint64_t end = offset;
+    static const uint8_t zeros[SMALL];
+    uint64_t end = offset, step = TF_SECTOR;
     const uint8_t *at;
     enum tf_err err;
 
-    for (; offset < scan->size; offset += TF_SECTOR) {
-        size_t length = (size_t)TF_MIN((uint64_t)TF_SECTOR, scan->size - offset);
+    for (; offset < scan->size; offset += step) {
+        size_t length = (size_t)TF_MIN((uint64_t)SMALL, scan->size - offset);
+        err = tf_scan_get(scan, offset, length, &at);
+        step = SMALL;
+        if (!err && !memcmp(at, zeros, length))
+            continue;
+        step = TF_SECTOR;
+        length = TF_MIN(length, TF_SECTOR);
         err = tf_scan_get(scan, offset, length, &at);
         if (err && err != TF_PROTOCOL)
             return err;
@@ -115,7 +127,8 @@ enum tf_err tf_scan_records(struct tf_scan *scan, uint64_t offset, const struct 
     enum tf_err err;
 
     if (group->records <= TF_SCAN_WINDOW) {
-        err = tf_scan_get(scan, offset + TF_GROUP_HEAD, group->records, &data);
+        bool small = group->bodies < TF_SCAN_WINDOW / 4; /* so what is next is read with it */
+        err = get(scan, offset + TF_GROUP_HEAD, group->records, small ? TF_SCAN_WINDOW : 0, &data);
     } else {
         buffer->length = 0;
         if (!tf_buffer_reserve(buffer, &journal->alloc, group->records))

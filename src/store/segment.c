@@ -329,7 +329,7 @@ enum tf_err tf_segment_drop(struct tf_journal *journal)
     }
     tf_file_name(name, first->number, TF_FILE_LOG);
     memcpy(aside, name, 14);
-    memcpy(aside + 14, ".damaged", 9);
+    memcpy(aside + 14, TF_FILE_ASIDE, sizeof(TF_FILE_ASIDE));
     err = first->damaged ? disk->ops->rename(disk, name, aside) : disk->ops->remove(disk, name);
     if (err && err != TF_NOT_FOUND)
         return err;

@@ -22,6 +22,9 @@ enum part { OBJECTS, QUEUES, MESSAGES, END };
 /* Bytes of a group of a snapshot. */
 #define PIECE 65536u
 
+/* Of a message and its entry, about. */
+#define MESSAGE_BYTES 57u
+
 /* ---- writing ---- */
 
 void tf_snapshot_abandon(struct tf_journal *journal)
@@ -326,6 +329,7 @@ static enum tf_err load(struct tf_journal *journal, int file, uint32_t number,
     uint64_t size, offset = TF_SECTOR;
     uint8_t sector[TF_SECTOR];
     struct tf_group group = {0};
+    uint64_t entries = 0;
     bool end = false;
     enum tf_err err = journal->disk->ops->size(journal->disk, file, &size);
 
@@ -346,11 +350,13 @@ static enum tf_err load(struct tf_journal *journal, int file, uint32_t number,
         if (!err)
             err = tf_journal_replay(journal, tf_bytes_of(journal->scratch.data, group.records), 0,
                                     &end, ret_last);
-        if (!err)
-            err = tf_index_commit(&journal->index, (struct tf_index_place){0, 0});
         if (err)
             return err;
         offset += tf_group_size(&group);
+        /* Objects come first, so what follows is mostly messages with their entries. */
+        if (!entries && journal->index.entries && offset < size)
+            tf_index_reserve(&journal->index, (size - offset) / MESSAGE_BYTES);
+        entries = journal->index.entries;
     }
     *ret_size = size;
     return TF_OK;

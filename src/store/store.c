@@ -18,7 +18,7 @@
  * submitted is given back without being done, so that it takes no memory; reads are served.
  *
  * Ids of messages and positions begin at the run's number << 40. The number is an object of kind
- * 0. Where that may have been lost, it is taken from what lives.
+ * 0. Where that was lost, or is below what lives, it is taken from what lives.
  *
  * Invariants:
  *   1. end->done is the number of the last batch of that client that the journal has committed.
@@ -34,6 +34,8 @@
 #define KIND 0u
 #define RUN_BYTES 9u
 #define RUN_VERSION 1u
+#define RUN_SHIFT 40u
+#define RUN_MAX ((UINT64_C(1) << (64 - RUN_SHIFT)) - 1)
 #define UPKEEP_BYTES ((uint64_t)128 << 10) /* that a piece of upkeep may cost */
 #define CREDIT_MAX (8 * UPKEEP_BYTES)
 
@@ -44,56 +46,38 @@ static struct tf_bytes run_key(void)
     return tf_bytes_str("run");
 }
 
-/* The highest run that anything living is of. */
-static uint64_t highest_run(struct tf_journal *journal)
-{
-    struct tf_journal_cursor cursor = {{0}};
-    struct tf_journal_object object;
-    struct tf_journal_place place;
-    uint64_t highest = 0;
-
-    while (tf_journal_next_object(journal, &cursor, &object))
-        for (size_t i = 0; i < object.messages; i++)
-            highest = TF_MAX(highest, tf_journal_object_message(journal, &object, i) >> 40);
-    cursor = (struct tf_journal_cursor){{0}};
-    while (tf_journal_next_entry(journal, &cursor, &place)) {
-        highest = TF_MAX(highest, place.message >> 40);
-        highest = TF_MAX(highest, place.position >> 40);
-    }
-    return highest;
-}
-
 /* The number of the last run, 0 if there is none. */
 static uint64_t last_run(struct tf_journal *journal)
 {
-    struct tf_journal_cursor cursor = {{0}};
     struct tf_journal_object object;
+    struct tf_reader reader;
+    uint64_t run;
 
-    while (tf_journal_next_object(journal, &cursor, &object)) {
-        struct tf_reader reader = tf_reader_of(object.value);
-        if (object.kind != KIND || !tf_bytes_equal(object.key, run_key()))
-            continue;
-        if (tf_read_u8(&reader) != RUN_VERSION)
-            continue;
-        uint64_t run = tf_read_u64(&reader);
-        return reader.failed ? 0 : run;
-    }
-    return 0;
+    if (!tf_journal_find_object(journal, KIND, run_key(), &object))
+        return 0;
+    reader = tf_reader_of(object.value);
+    if (tf_read_u8(&reader) != RUN_VERSION)
+        return 0;
+    run = tf_read_u64(&reader);
+    return reader.failed ? 0 : run;
 }
 
-/* Begins a run, above all others. */
-static enum tf_err begin_run(struct tf_store *store, const struct tf_journal_report *report)
+/* Begins a run, above all others and above all that lives, whatever the record says. TF_LIMIT:
+ * there is no higher one. */
+static enum tf_err begin_run(struct tf_store *store)
 {
     struct tf_journal *journal = store->journal;
     uint8_t value[RUN_BYTES];
     struct tf_writer writer = tf_writer_of(value, sizeof(value));
-    uint64_t run = last_run(journal);
+    uint64_t run = last_run(journal), highest = tf_journal_highest(journal) >> RUN_SHIFT;
     enum tf_err err;
 
-    if (!run || report->damaged_groups || report->torn_bytes || report->snapshot_damaged)
-        run = TF_MAX(run, highest_run(journal));
+    if (run < highest || run >= RUN_MAX)
+        run = highest;
+    if (run >= RUN_MAX)
+        return TF_LIMIT;
     store->run = run + 1;
-    store->message = store->run << 40;
+    store->message = store->run << RUN_SHIFT;
     tf_write_u8(&writer, RUN_VERSION);
     tf_write_u64(&writer, store->run);
     /* A full disk must not keep a broker from starting: it is how it is emptied. */
@@ -149,6 +133,8 @@ static void publish_state(struct tf_store *store)
     if (state == store->told)
         return;
     store->told = state;
+    for (unsigned i = 0; i < store->config.shards; i++)
+        store->config.wake_shard(store->config.ctx, i); /* who is heard depends on it */
     store->config.changed(store->config.ctx, state, state >= TF_STORE_FULL ? store->err : TF_OK,
                           state >= TF_STORE_FULL ? store->error : 0);
 }
@@ -425,7 +411,7 @@ enum tf_err tf_store_new(const struct tf_store_config *config, struct tf_store *
         store->ends[i].shard = i;
     err = tf_journal_open(&config->journal, &store->journal, &report, ret_holder);
     if (!err)
-        err = begin_run(store, &report);
+        err = begin_run(store);
     if (err) {
         tf_journal_close(store->journal);
         alloc->free(alloc->ctx, store, store_size(config->shards));

@@ -91,7 +91,9 @@ enum tf_store_state tf_store_state(const struct tf_store_client *client);
 /*
  * Makes sure that the records appended next, up to four of them with `bytes` of keys, values,
  * attributes and heads in all, find room. To be called before anything is changed that must be
- * recorded. TF_NO_MEMORY. TF_LIMIT: the store is full. TF_CLOSED: it is broken.
+ * recorded; after an error nothing of that may be changed: refuse what was asked for. TF_NO_MEMORY:
+ * a later turn may find some. TF_LIMIT: the store is full, or it is too much for one batch.
+ * TF_CLOSED: it is broken, and takes nothing any more.
  */
 TF_MUST_USE enum tf_err tf_store_reserve(struct tf_store_client *client, size_t bytes);
 
@@ -108,7 +110,7 @@ void tf_store_put(struct tf_store_client *client, enum tf_store_level level, uin
 /* True: the message was appended to this batch last, its head and body need not be given again. */
 bool tf_store_has(const struct tf_store_client *client, const void *owner);
 
-/* An entry: `position` above all that the queue ever had; attributes up to
+/* An entry and its message: `position` above all that the queue ever had; attributes up to
  * TF_JOURNAL_ATTRIBUTES_MAX bytes. */
 void tf_store_entry(struct tf_store_client *client, enum tf_store_level level, uint64_t queue,
                     uint64_t position, struct tf_bytes attributes,
@@ -156,8 +158,8 @@ struct tf_store_read {
 
 /*
  * Begins to read: after all batches up to the current one. `read`, whose node is in no list, stays
- * where it is until done is called, or it is cancelled. TF_NO_MEMORY. Of a broken store: what it
- * has.
+ * where it is until done is called, or it is cancelled. TF_NO_MEMORY: it has not begun, read later.
+ * Of a broken store: what it has.
  */
 TF_MUST_USE enum tf_err tf_store_read(struct tf_store_client *client, struct tf_store_read *read);
 
@@ -197,8 +199,14 @@ void tf_store_submit(struct tf_store_client *client);
 /* Takes note of what is done and calls back for what was read. True: something has changed. */
 bool tf_store_receive(struct tf_store_client *client);
 
-/* True: so much is under way that no more should be read from connections for the moment. */
+/*
+ * True: so much is under way, of any client, that whoever adds to it should not be heard for the
+ * moment. All shards are woken when that is over.
+ */
 bool tf_store_congested(const struct tf_store_client *client);
+/* True: even so there is several times as much: nobody should be heard. When it is full this is
+ * true only of far more, since what would clear it must go on coming. */
+bool tf_store_overrun(const struct tf_store_client *client);
 
 /* ---- the store itself ---- */
 

@@ -42,10 +42,40 @@ uint64_t tf_store_first_position(const struct tf_store_client *client)
     return client->store->run << 40;
 }
 
+/* True: some client has so much under way. */
+static bool loaded(const struct tf_store_client *client, unsigned load)
+{
+    return atomic_load_explicit(&client->store->loads[load], memory_order_acquire) > 0;
+}
+
 bool tf_store_congested(const struct tf_store_client *client)
 {
     /* What would free a full disk must go on coming. */
-    return client->outstanding >= TF_STORE_CONGESTED && tf_store_state(client) < TF_STORE_FULL;
+    return loaded(client, 0) && tf_store_state(client) < TF_STORE_FULL;
+}
+
+bool tf_store_overrun(const struct tf_store_client *client)
+{
+    enum tf_store_state state = tf_store_state(client);
+
+    return state < TF_STORE_FULL ? loaded(client, 1) : state == TF_STORE_FULL && loaded(client, 2);
+}
+
+/* What is under way has changed: counts the client in or out; the last one out wakes all. */
+static void note_load(struct tf_store_client *client)
+{
+    static const size_t from[TF_STORE_LOADS] = {TF_STORE_CONGESTED, TF_STORE_OVERRUN,
+                                                TF_STORE_FLOODED};
+    const struct tf_store_config *config = &client->store->config;
+    struct tf_store_end *end = client->end;
+    atomic_uint *loads = client->store->loads;
+
+    while (end->loads < TF_STORE_LOADS && client->outstanding >= from[end->loads])
+        atomic_fetch_add_explicit(&loads[end->loads++], 1, memory_order_relaxed);
+    while (end->loads && client->outstanding < from[end->loads - 1])
+        if (atomic_fetch_sub_explicit(&loads[--end->loads], 1, memory_order_acq_rel) == 1)
+            for (unsigned i = 0; i < config->shards; i++)
+                config->wake_shard(config->ctx, i);
 }
 
 /* ---- batches ---- */
@@ -437,6 +467,7 @@ void tf_store_submit(struct tf_store_client *client)
     client->batch = NULL;
     client->current++;
     client->outstanding += batch->bytes;
+    note_load(client);
     head = atomic_load_explicit(&client->end->submitted, memory_order_relaxed);
     do
         batch->next = head;
@@ -462,6 +493,7 @@ bool tf_store_receive(struct tf_store_client *client)
             recycle(client, batch);
             batch = next;
         }
+        note_load(client);
     }
     /* After the list: whoever put something on it without waking has set this before. */
     done = atomic_load_explicit(&end->done, memory_order_acquire);
@@ -525,6 +557,8 @@ void tf_store_client_release(struct tf_store_client *client)
         recycle(client, client->batch);
         client->batch = NULL;
     }
+    client->outstanding = 0;
+    note_load(client);
     while (end->free)
         tf_store_batch_free(pop_free(end), alloc);
     if (end->spare)

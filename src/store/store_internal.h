@@ -9,6 +9,9 @@
 
 #define TF_STORE_LINE 64u                              /* bytes of a cache line */
 #define TF_STORE_CONGESTED ((size_t)16 << 20)          /* bytes that may be under way, a client */
+#define TF_STORE_OVERRUN ((size_t)64 << 20)            /* the same, whoever it is from */
+#define TF_STORE_FLOODED ((size_t)256 << 20)           /* the same, of a full store */
+#define TF_STORE_LOADS 3u                              /* those three */
 #define TF_STORE_BATCH_MAX ((size_t)256 << 20)         /* bytes from which a batch takes no more */
 #define TF_STORE_GROUP_BYTES ((size_t)64 << 20)        /* of a group, unless one batch has more */
 #define TF_STORE_GROUP_BATCHES ((size_t)4096)          /* likewise */
@@ -47,7 +50,8 @@ struct tf_store_end {
     struct tf_store_batch *spare; /* set aside; NULL: in use */
     struct tf_store_block *aside; /* likewise */
     struct tf_random random;
-    bool lost; /* something could not be recorded: nothing is any more */
+    bool lost;      /* something could not be recorded: nothing is any more */
+    unsigned loads; /* in how many of store->loads it is counted */
     uint8_t between_three[TF_STORE_LINE];
     /* the store's thread's */
     unsigned shard;
@@ -63,7 +67,8 @@ struct tf_store {
     uint64_t run;
     uint64_t message; /* the last id */
     struct tf_map joins;
-    atomic_int state; /* enum tf_store_state; a shard, too, makes it BROKEN */
+    atomic_int state;                  /* enum tf_store_state; a shard, too, makes it BROKEN */
+    atomic_uint loads[TF_STORE_LOADS]; /* clients that have as much under way */
     _Atomic(uint64_t) stats[TF_STORE_STATS];
     enum tf_store_state told; /* the last that config.changed was told */
     bool broken;              /* nothing is done any more */

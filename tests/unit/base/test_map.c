@@ -257,6 +257,43 @@ static void test_empties(void **state)
     }
 }
 
+/* Room that is made at once, in maps of any size and in the middle of growing. */
+static void test_reserve(void **state)
+{
+    (void)state;
+    enum { COUNT = 400 };
+    static struct item items[COUNT];
+    for (size_t before = 0; before < 70; before++) {
+        struct heap heap;
+        struct tf_alloc alloc = heap_init(&heap);
+        struct tf_map map;
+        tf_map_init(&map, &alloc);
+        memset(items, 0, sizeof(items));
+        for (size_t i = 0; i < COUNT; i++) {
+            if (i == before) {
+                heap.fail = before % 3 == 2;
+                tf_map_reserve(&map, COUNT);
+                assert_int_equal(map.size >= COUNT, !heap.fail);
+                assert_true(tf_map_check(&map));
+                heap.fail = false;
+                tf_map_reserve(&map, COUNT);
+                heap.calls = 0;
+            }
+            items[i] = (struct item){.in = true, .order = (unsigned)i, .hash = tf_hash_mix(i / 2)};
+            tf_map_expect(&map, items[i].hash);
+            tf_map_expect_node(&map, items[i].hash);
+            tf_map_insert(&map, &items[i].node, items[i].hash);
+        }
+        assert_int_equal(heap.calls, 0);
+        assert_true(tf_map_check(&map));
+        check_walk(&map, items, COUNT);
+        for (size_t i = 0; i < COUNT; i += 2)
+            check_hash(&map, items, COUNT, items[i].hash);
+        tf_map_release(&map);
+        assert_int_equal(heap.used, 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -265,6 +302,7 @@ int main(void)
         cmocka_unit_test(test_nth_allocation_fails),
         cmocka_unit_test(test_remove_while_walking),
         cmocka_unit_test(test_empties),
+        cmocka_unit_test(test_reserve),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

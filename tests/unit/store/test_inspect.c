@@ -244,12 +244,33 @@ static void faults(void **state)
     }
 }
 
+static void names_of_files(void **state)
+{
+    static const struct {
+        const char *name;
+        enum tf_inspect_file file;
+    } names[] = {{"0000000001.log", TF_INSPECT_LOG},
+                 {"0000000007.index", TF_INSPECT_INDEX},
+                 {"0000000007.index.new", TF_INSPECT_INDEX},
+                 {"0000000000.log", TF_INSPECT_FOREIGN},
+                 {"000000001.log", TF_INSPECT_FOREIGN},
+                 {"00000000001.log", TF_INSPECT_FOREIGN},
+                 {"0000000001.log.damaged", TF_INSPECT_FOREIGN},
+                 {"0000000001.damaged", TF_INSPECT_FOREIGN},
+                 {"lock", TF_INSPECT_FOREIGN},
+                 {"", TF_INSPECT_FOREIGN}};
+
+    (void)state;
+    for (size_t i = 0; i < TF_COUNT(names); i++)
+        assert_int_equal(tf_inspect_file_of(names[i].name), names[i].file);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(whole_ones),  cmocka_unit_test(a_bit_anywhere),
-        cmocka_unit_test(a_power_cut), cmocka_unit_test(a_head),
-        cmocka_unit_test(faults),
+        cmocka_unit_test(names_of_files), cmocka_unit_test(whole_ones),
+        cmocka_unit_test(a_bit_anywhere), cmocka_unit_test(a_power_cut),
+        cmocka_unit_test(a_head),         cmocka_unit_test(faults),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -438,7 +438,6 @@ static void a_body_is_damaged(void **state)
     for (size_t i = 0; i + 6 < length; i++)
         if (!memcmp(data + i, "needle", 6))
             data[i] ^= 1;
-    assert_int_equal(tf_journal_read(f->journal, 1, back, 17), TF_PROTOCOL);
     for (uint64_t id = 2; id < 400; id++) {
         publish(f, id, &body);
         if (id > 2)
@@ -457,10 +456,196 @@ static void a_body_is_damaged(void **state)
     assert_int_equal(entries(f), 2);
 }
 
+/* A segment that does not take what is written to it: what cannot be refused goes to the spare. */
+static void a_place_that_takes_nothing(void **state)
+{
+    struct fixture *f = *state;
+    struct tf_bytes body = text("needle in the hay");
+    struct tf_journal_stats before, after;
+
+    publish(f, 1, &body);
+    assert_int_equal(tf_journal_commit(f->journal), TF_OK);
+    while (tf_journal_work(f->journal))
+        ;
+    assert_true(tf_journal_roomy(f->journal));
+    tf_journal_stats(f->journal, &before);
+    for (unsigned try = 0; try < 3; try++) {
+        publish(f, 2, &body);
+        f->sim.fail_at = f->sim.calls + 1;
+        f->sim.fail_with = TF_LIMIT;
+        assert_int_equal(tf_journal_commit(f->journal), TF_LIMIT);
+    }
+    tf_journal_stats(f->journal, &after);
+    assert_int_equal(after.segments, before.segments);
+    tf_journal_lend(f->journal, true);
+    publish(f, 2, &body);
+    assert_int_equal(tf_journal_commit(f->journal), TF_OK);
+    tf_journal_stats(f->journal, &after);
+    assert_int_equal(after.segments, before.segments + 1);
+    publish(f, 3, &body);
+    assert_int_equal(tf_journal_commit(f->journal), TF_OK); /* and stays there */
+    tf_journal_stats(f->journal, &after);
+    assert_int_equal(after.segments, before.segments + 1);
+    for (unsigned way = 0; way < 2; way++) {
+        if (way)
+            reopen(f);
+        else
+            crash(f);
+        assert_int_equal(entries(f), 3);
+        assert_int_equal(f->report.damaged_groups, 0);
+        assert_int_equal(f->report.torn_bytes, 0);
+    }
+}
+
+struct told {
+    unsigned calls;
+    uint32_t number;
+    char aside[32];
+};
+
+static void tell_damage(void *ctx, uint32_t number, uint64_t offset, const char *aside)
+{
+    struct told *told = ctx;
+
+    assert_true(offset > 0);
+    told->calls++;
+    told->number = number;
+    snprintf(told->aside, sizeof(told->aside), "%s", aside ? aside : "");
+}
+
+/* The same when it is read: its bytes are in a file of their own, all else is served. */
+static void a_damaged_body_is_read(void **state)
+{
+    struct fixture *f = *state;
+    struct tf_bytes bodies[] = {text("first in the hay"), text("needle in the hay"),
+                                text("third in the hay.")};
+    struct told told = {0};
+    char back[3][17];
+    struct tf_journal_want wants[] = {{1, (uint8_t *)back[0], 16, TF_OK},
+                                      {2, (uint8_t *)back[0] + 16, 17, TF_OK},
+                                      {3, (uint8_t *)back[2], 17, TF_OK}};
+    size_t length, at = 0;
+    uint8_t *data;
+
+    f->config.damaged = tell_damage;
+    f->config.damaged_ctx = &told;
+    reopen(f);
+    for (uint64_t id = 1; id <= 3; id++)
+        publish(f, id, &bodies[id - 1]);
+    assert_int_equal(tf_journal_commit(f->journal), TF_OK);
+    for (uint32_t number = 1; !at && number < 4; number++) {
+        char name[] = "000000000x.log";
+        name[9] = (char)('0' + number);
+        data = sim_disk_content(&f->sim, name, &length);
+        for (size_t i = 0; data && i + 6 < length; i++)
+            if (!memcmp(data + i, "needle", 6)) {
+                data[i] ^= 1;
+                at = i;
+            }
+    }
+    assert_true(at > 0);
+    for (unsigned run = 1; run <= 2; run++) { /* the next one knows it from the snapshot */
+        for (unsigned i = 0; i < 3; i++)
+            wants[i].err = TF_OK;
+        tf_journal_read_all(f->journal, wants, 3);
+        assert_int_equal(wants[0].err, TF_OK);
+        assert_int_equal(wants[1].err, TF_PROTOCOL);
+        assert_int_equal(wants[2].err, TF_OK);
+        assert_memory_equal(back[2], "third in the hay.", 17);
+        assert_int_equal(tf_journal_read(f->journal, 2, back, 17), TF_PROTOCOL);
+        assert_int_equal(told.calls, 1);
+        data = sim_disk_content(&f->sim, told.aside, &length);
+        assert_non_null(data);
+        assert_int_equal(length, 17);
+        assert_memory_equal(data, "oeedle in the hay", 17);
+        assert_true(tf_journal_check(f->journal));
+        assert_false(tf_journal_has(f->journal, 2));
+        reopen(f);
+        assert_int_equal(f->report.damaged_groups, 0);
+        assert_int_equal(f->report.lost_messages, 1);
+    }
+    assert_int_equal(tf_journal_read(f->journal, 3, back, 17), TF_OK);
+}
+
+/* Where there is no room for a copy the segment is kept. */
+static void a_damaged_body_finds_no_room(void **state)
+{
+    struct fixture *f = *state;
+    struct tf_bytes small = text("needle in the hay");
+    struct told told = {0};
+    char back[17];
+    size_t length;
+    uint8_t *data;
+
+    f->config.damaged = tell_damage;
+    f->config.damaged_ctx = &told;
+    reopen(f);
+    publish(f, 1, &small);
+    assert_int_equal(tf_journal_commit(f->journal), TF_OK);
+    data = sim_disk_content(&f->sim, "0000000001.log", &length);
+    for (size_t i = 0; i + 6 < length; i++)
+        if (!memcmp(data + i, "needle", 6))
+            data[i] ^= 1;
+    f->sim.fail_at = f->sim.calls + 3; /* read, size, open */
+    f->sim.fail_with = TF_LIMIT;
+    assert_int_equal(tf_journal_read(f->journal, 1, back, 17), TF_PROTOCOL);
+    assert_int_equal(told.calls, 1);
+    assert_string_equal(told.aside, "");
+    assert_int_equal(tf_journal_read(f->journal, 1, back, 17), TF_PROTOCOL);
+    assert_int_equal(told.calls, 2);
+    assert_non_null(sim_disk_content(&f->sim, told.aside, &length));
+}
+
+/*
+ * A snapshot that is written while things change may know more than the group from which the log is
+ * read on top of it: what came after a settlement is not settled by it.
+ */
+static void snapshot_knows_more(void **state)
+{
+    struct fixture *f = *state;
+    struct tf_bytes body = text("body");
+    struct tf_journal_stats stats = {0};
+    struct tf_journal_place place;
+    uint8_t value[100] = {0};
+    char key[16];
+
+    for (unsigned i = 0; i < 12000; i++) {
+        snprintf(key, sizeof(key), "%u", i);
+        assert_int_equal(
+            tf_journal_put(f->journal, 1, text(key), tf_bytes_of(value, sizeof(value)), NULL, 0),
+            TF_OK);
+        if (i % 1000 == 999)
+            assert_int_equal(tf_journal_commit(f->journal), TF_OK);
+    }
+    publish(f, 10, &body);
+    assert_int_equal(tf_journal_commit(f->journal), TF_OK);
+    while (!stats.snapshot_bytes) { /* it has begun, with some of the objects */
+        assert_true(tf_journal_work(f->journal));
+        tf_journal_stats(f->journal, &stats);
+    }
+    assert_true(stats.snapshot_bytes < 12000 * sizeof(value));
+    assert_int_equal(tf_journal_settle(f->journal, 1, 0, UINT64_MAX), TF_OK);
+    publish(f, 11, &body);
+    assert_int_equal(tf_journal_commit(f->journal), TF_OK);
+    publish(f, 12, &body);
+    assert_int_equal(tf_journal_commit(f->journal), TF_OK);
+    while (tf_journal_work(f->journal)) {
+    }
+    assert_int_equal(entries(f), 2);
+    crash(f);
+    assert_true(f->report.from_snapshot);
+    assert_int_equal(entries(f), 2);
+    assert_true(tf_journal_entry_from(f->journal, 1, 0, &place));
+    assert_int_equal(place.position, 11);
+    assert_true(tf_journal_entry_from(f->journal, 1, 12, &place));
+    assert_true(tf_journal_check(f->journal));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(one_of_each, setup, teardown),
+        cmocka_unit_test_setup_teardown(snapshot_knows_more, setup, teardown),
         cmocka_unit_test_setup_teardown(misuse_is_told, setup, teardown),
         cmocka_unit_test_setup_teardown(one_process_alone, setup, teardown),
         cmocka_unit_test_setup_teardown(a_newer_version_is_left_alone, setup, teardown),
@@ -472,6 +657,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_snapshot_has_what_came_behind_it, setup, teardown),
         cmocka_unit_test_setup_teardown(memory_of_an_entry, setup, teardown),
         cmocka_unit_test_setup_teardown(a_body_is_damaged, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_damaged_body_is_read, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_place_that_takes_nothing, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_damaged_body_finds_no_room, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

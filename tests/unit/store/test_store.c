@@ -569,6 +569,36 @@ static void a_run_without_a_number(void **state)
     assert_int_equal(rig->items, 2);
 }
 
+/* Positions of this run are above all that lives, whatever the record of the last one says. */
+static void a_run_that_lies(void **state)
+{
+    static const uint64_t lies[] = {0, 1, (1 << 24) - 1, 1 << 24, UINT64_MAX - 1, UINT64_MAX};
+    struct rig *rig = *state;
+    uint64_t last = tf_store_first_position(&rig->clients[0]) << 10; /* of a far later run */
+    uint8_t value[9];
+
+    assert_true(rig_entry(rig, 0, TF_STORE_DISK, 1, last, 1, 10));
+    rig_run(rig);
+    for (size_t i = 0; i < TF_COUNT(lies); i++) {
+        struct tf_journal *journal = tf_store_journal(rig->store);
+        struct tf_writer writer = tf_writer_of(value, sizeof(value));
+        tf_write_u8(&writer, 1);
+        tf_write_u64(&writer, lies[i]);
+        assert_int_equal(tf_journal_put(journal, 0, tf_bytes_str("run"),
+                                        tf_bytes_of(value, sizeof(value)), NULL, 0),
+                         TF_OK);
+        assert_int_equal(tf_journal_commit(journal), TF_OK);
+        rig_close(rig);
+        assert_int_equal(rig_open(rig), TF_OK);
+        assert_true(tf_store_first_position(&rig->clients[0]) > last);
+        last = tf_store_first_position(&rig->clients[0]) + 1;
+        assert_true(rig_entry(rig, 0, TF_STORE_DISK, 1, last, i + 2, 10));
+        rig_run(rig);
+    }
+    rig_read(rig, 0, 1, 0, 10, 1000);
+    assert_int_equal(rig->items, 1 + TF_COUNT(lies));
+}
+
 static void soft_limit(void **state)
 {
     struct rig *rig = *state;
@@ -601,9 +631,40 @@ static void congestion(void **state)
         tf_store_submit(&rig->clients[0]);
     }
     assert_in_range(i, 8, 40);
-    assert_false(tf_store_congested(&rig->clients[1]));
+    /* every shard mails what others must record: it concerns all of them */
+    assert_true(tf_store_congested(&rig->clients[1]));
+    assert_false(tf_store_overrun(&rig->clients[0]));
+    for (; i < 200 && !tf_store_overrun(&rig->clients[0]); i++) {
+        assert_true(rig_entry(rig, 0, TF_STORE_DISK, 1, i, i, 1000000));
+        tf_store_submit(&rig->clients[0]);
+    }
+    assert_in_range(i, 40, 100);
+    assert_true(tf_store_overrun(&rig->clients[1]));
+    rig->shard_wakes[1] = 0;
     rig_run(rig);
     assert_false(tf_store_congested(&rig->clients[0]));
+    assert_false(tf_store_congested(&rig->clients[1]));
+    assert_false(tf_store_overrun(&rig->clients[1]));
+    assert_true(rig->shard_wakes[1] > 0); /* though nothing of it was its own */
+}
+
+/* One key that is put again and again in one group costs no more each time. */
+static void one_key_again_and_again(void **state)
+{
+    struct rig *rig = *state;
+    struct tf_store_client *client = &rig->clients[0];
+    uint8_t value[4];
+
+    for (uint32_t i = 0; i < 300000; i++) { /* each after all others: 45 billion steps */
+        memcpy(value, &i, sizeof(value));
+        assert_int_equal(tf_store_reserve(client, 5), TF_OK);
+        tf_store_put(client, TF_STORE_DISK, 3, tf_bytes_str("a"), tf_bytes_of(value, sizeof(value)),
+                     NULL);
+    }
+    tf_store_submit(client);
+    rig_run(rig);
+    assert_true(tf_store_done(client, tf_store_current(client)));
+    assert_true(tf_journal_check(tf_store_journal(rig->store)));
 }
 
 /* Batches go back and forth: after the first few nothing is allocated for them. */
@@ -672,8 +733,10 @@ int main(void)
         TEST(damaged_body),
         TEST(a_run_is_above_the_last),
         TEST(a_run_without_a_number),
+        TEST(a_run_that_lies),
         TEST(soft_limit),
         TEST(congestion),
+        TEST(one_key_again_and_again),
         TEST(no_memory_for_a_turn),
         TEST(nonsense_is_refused),
     };

@@ -197,6 +197,40 @@ static void writes_fail_for_a_while(void **state)
     rig_free(rig);
 }
 
+/* What cannot be refused does not pile up without end meanwhile. */
+static void a_full_store_is_overrun_at_last(void **state)
+{
+    struct rig *rig = rig_new();
+    struct tf_store_client *client = &rig->clients[0];
+    uint8_t *key = calloc(1, TF_JOURNAL_KEY_MAX);
+    unsigned i;
+
+    (void)state;
+    assert_non_null(key);
+    wait_and_run(rig);
+    rig->sim.fail_at = rig->sim.calls + 1;
+    rig->sim.fail_on = true;
+    rig->sim.fail_with = TF_IO;
+    assert_true(rig_entry(rig, 0, TF_STORE_DISK, 1, 1000, 1000, 100));
+    rig_run(rig);
+    assert_int_equal(rig->state, TF_STORE_FULL);
+    for (i = 0; i < 6000 && !tf_store_overrun(client); i++) {
+        tf_store_remove(client, TF_STORE_DISK, 3, tf_bytes_of(key, TF_JOURNAL_KEY_MAX));
+        tf_store_submit(client);
+    }
+    assert_in_range(i, 2000, 5000);
+    assert_true(tf_store_overrun(&rig->clients[1]));
+    rig->sim.fail_at = 0;
+    for (i = 0; i < 10; i++) {
+        rig_run(rig);
+        rig->now = TF_MAX(rig->now, rig->until == TF_TIME_NEVER ? rig->now : rig->until);
+    }
+    assert_int_equal(rig->state, TF_STORE_READY);
+    assert_false(tf_store_overrun(&rig->clients[1]));
+    free(key);
+    rig_free(rig);
+}
+
 static void a_failed_sync_is_for_ever(void **state)
 {
     struct rig *rig = rig_new();
@@ -459,6 +493,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_call_fails_once),
         cmocka_unit_test(writes_fail_for_a_while),
+        cmocka_unit_test(a_full_store_is_overrun_at_last),
         cmocka_unit_test(a_failed_sync_is_for_ever),
         cmocka_unit_test(full_and_cleared),
         cmocka_unit_test(settlements_pass_a_full_disk),
