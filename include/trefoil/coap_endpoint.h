@@ -283,6 +283,29 @@ TF_MUST_USE enum tf_err tf_coap_notify(struct tf_coap_endpoint *endpoint, uint64
 /* Forgets an observer without a word. */
 void tf_coap_unobserve(struct tf_coap_endpoint *endpoint, uint64_t observer);
 
+#define TF_COAP_NO_FORMAT UINT32_MAX
+
+/* What a server keeps of an observer that is to outlast the endpoint. */
+struct tf_coap_registration {
+    const void *path;      /* of the registration: `path_size` bytes */
+    struct tf_bytes token; /* the same; up to 8 bytes */
+    uint32_t format;   /* Content-Format of the representation; TF_COAP_NO_FORMAT: it has none */
+    uint8_t block_szx; /* of the Block2 option it had; above 6: it had none */
+    bool trusted;      /* it had TF_DATAGRAM_TRUSTED: the address needs no proof */
+    void *user;        /* the observer's */
+};
+
+/*
+ * Makes an observer of an earlier endpoint's again, without a request. Notify it at once, by a CON
+ * and with a `sequence` above all it has been told (RFC 7641 4.4): who is there no more, or knows
+ * of no such observation, then ends it. TF_LIMIT: no room for an observer or its peer, or the peer
+ * observes by this token already. TF_MISUSE: the token is too long, or the endpoint has no
+ * observers.
+ */
+TF_MUST_USE enum tf_err tf_coap_observe_again(struct tf_coap_endpoint *endpoint,
+                                              const struct tf_coap_registration *registration,
+                                              uint64_t *ret_observer, tf_time now);
+
 /* ---- as a client ---- */
 
 struct tf_coap_request {

@@ -126,9 +126,14 @@ void tf_amqp_front_fences_drop(struct amqp_conn *conn)
 void tf_amqp_front_fenced(struct tf_command_owner *owner, uint64_t tag, enum tf_err err,
                           uint64_t count, const struct tf_queue_status *status)
 {
-    (void)owner;
-    (void)err; /* a queue that has gone has settled everything */
+    struct amqp_conn *conn = tf_container_of(owner, struct amqp_conn, fences);
+    struct amqp_fence *fence = (struct amqp_fence *)(uintptr_t)tag;
     (void)count;
     (void)status;
-    settle((struct amqp_fence *)(uintptr_t)tag);
+    if (err == TF_CLOSED) {
+        fence_free(fence);
+        tf_amqp_front_conn_end(conn, TF_AMQP_INTERNAL_ERROR, "the store is broken");
+        return;
+    }
+    settle(fence); /* a queue that has gone has settled everything */
 }

@@ -178,6 +178,8 @@ struct amqp_link {
     struct amqp_fence *fence;         /* where we send; being filled; NULL: none */
     struct amqp_ledger *ledger;       /* where we receive; NULL: nothing is noted */
     struct amqp_attaching *attaching; /* until we have answered the attach */
+    struct tf_command_owner deletion; /* of its queue, which goes with it */
+    uint64_t recorded;                /* what the attach has recorded in this shard; 0: nothing */
     uint32_t size;                    /* of the allocation */
     uint32_t key_length;
     uint32_t slack_of; /* front->generation when `slack` was looked up */
@@ -194,6 +196,8 @@ struct amqp_link {
     bool consuming;     /* likewise `consumer` */
     bool dynamic;       /* the queue goes with the link */
     bool subscription;  /* a durable subscription: its queue goes when the link is closed */
+    bool deleting;      /* its closing detach is answered when the store has the deletion */
+    bool undeleted;     /* there was no memory to delete its queue */
     bool counted;       /* among the subscriptions */
     bool settled;       /* deliveries are sent settled */
     bool drop;          /* the rest of the message that comes is of no use */
@@ -346,7 +350,7 @@ void tf_amqp_front_consumer_attached(struct tf_named_consumer *consumer, enum tf
 /* Frees what an attach that was not yet answered keeps. */
 void tf_amqp_front_attaching_free(struct amqp_link *link);
 
-/* The link leaves its node; `closed`: for good. */
+/* The link leaves its node; `closed`: for good. May set `deleting` or `undeleted`. */
 void tf_amqp_front_link_leave(struct amqp_link *link, bool closed, bool lost);
 
 /* amqp_front_receive.c */
@@ -402,10 +406,6 @@ void tf_amqp_front_note_waits(struct amqp_note *note);
 
 /* It is known what became of it: notes, records and answers that. The note may be gone then. */
 void tf_amqp_front_noted(struct amqp_note *note, const struct tf_published *result);
-
-/* For tf_ticket_owner.done. */
-void tf_amqp_front_ledger_answered(struct tf_ticket_owner *owner, uint64_t tag,
-                                   const struct tf_published *result);
 
 /* True: the delivery whose tag is in the link is noted. */
 bool tf_amqp_front_ledger_knows(const struct amqp_link *link);

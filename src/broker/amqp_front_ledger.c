@@ -20,6 +20,12 @@
  * word follows; but whoever has used credit that was given after the outcome has seen the outcome,
  * which came before it. A sender never has more than AMQP_CREDIT, so twice as many deliveries later
  * the note can go.
+ *
+ * Invariants:
+ *  1. A note is in `notes` or `told` of its ledger, in by_tag while `tagged`, in by_delivery while
+ *     it has a delivery. One that is not tagged is PENDING: it only waits for its ticket.
+ *  2. A ledger has a link, or it is in front->away, in order of `until`, and has a tagged note.
+ *  3. front->notes_away is the sum of their away_count.
  */
 #include "base/assert.h"
 #include "base/mem.h"
@@ -204,6 +210,9 @@ static struct amqp_ledger *ledger_find(struct amqp_front *front, struct tf_bytes
     return node ? tf_container_of(node, struct amqp_ledger, by_key) : NULL;
 }
 
+static void answered(struct tf_ticket_owner *owner, uint64_t tag,
+                     const struct tf_published *result);
+
 static struct amqp_ledger *ledger_new(struct amqp_front *front, struct tf_bytes key)
 {
     struct amqp_ledger *ledger = tf_amqp_front_alloc(front, sizeof(*ledger) + key.length);
@@ -212,7 +221,7 @@ static struct amqp_ledger *ledger_new(struct amqp_front *front, struct tf_bytes 
     }
     memset(ledger, 0, sizeof(*ledger));
     ledger->front = front;
-    ledger->tickets.done = tf_amqp_front_ledger_answered;
+    ledger->tickets.done = answered;
     ledger->key_length = (uint32_t)key.length;
     memcpy(ledger->key, key.data, key.length);
     tf_list_init(&ledger->tickets.tickets);
@@ -524,8 +533,8 @@ void tf_amqp_front_noted(struct amqp_note *note, const struct tf_published *resu
     note_free(note);
 }
 
-void tf_amqp_front_ledger_answered(struct tf_ticket_owner *owner, uint64_t tag,
-                                   const struct tf_published *result)
+/* tf_ticket_owner.done. */
+static void answered(struct tf_ticket_owner *owner, uint64_t tag, const struct tf_published *result)
 {
     struct amqp_note *note = (struct amqp_note *)(uintptr_t)tag;
     struct amqp_ledger *ledger = tf_container_of(owner, struct amqp_ledger, tickets);

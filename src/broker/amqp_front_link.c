@@ -57,6 +57,7 @@ static void link_free(struct amqp_link *link)
     struct amqp_front *front = amqp_link_conn(link)->front;
     tf_amqp_front_ledger_leave(link, false);
     forget_name(link);
+    tf_command_owner_release(&link->deletion);
     tf_amqp_front_attaching_free(link);
     tf_amqp_front_incoming_drop(link);
     tf_list_unlink(&link->blocked);
@@ -118,6 +119,42 @@ static void take_name(struct amqp_link *link)
     link->named = true;
 }
 
+/* Answers a closing detach: what it was to end is there still. */
+static void detach_undeleted(struct amqp_link *link, const char *text)
+{
+    struct tf_amqp_error error = tf_amqp_error_of(TF_AMQP_INTERNAL_ERROR, text);
+    if (link->attaching) {
+        tf_amqp_front_link_refuse(link, TF_AMQP_INTERNAL_ERROR, text);
+    } else {
+        tf_amqp_link_detach(link->machine, true, &error);
+    }
+}
+
+/* The queue of a link that the peer has closed is gone, also from the store. */
+static void deleted(struct tf_command_owner *owner, uint64_t tag, enum tf_err err, uint64_t count,
+                    const struct tf_queue_status *status)
+{
+    struct amqp_link *link = tf_container_of(owner, struct amqp_link, deletion);
+    struct amqp_conn *conn = amqp_link_conn(link);
+    (void)tag;
+    (void)count;
+    (void)status;
+    if (!link->deleting) {
+        return; /* nobody waits */
+    }
+    link->deleting = false;
+    (void)tf_amqp_front_conn_lend(conn, TF_FRONT_BUFFER_SIZE);
+    if (err && err != TF_NOT_FOUND) {
+        detach_undeleted(link, "the store does not take it: the subscription may come back");
+    } else if (link->attaching) { /* it did not wait for the answer */
+        tf_amqp_front_link_refuse(link, TF_AMQP_NO_ERROR, NULL);
+    } else {
+        tf_amqp_link_detach(link->machine, true, NULL);
+    }
+    tf_stream_touch(&conn->stream);
+    tf_amqp_front_conn_touch(conn);
+}
+
 void tf_amqp_front_on_attach(struct amqp_conn *conn, const struct tf_amqp_event *event)
 {
     struct amqp_front *front = conn->front;
@@ -138,6 +175,8 @@ void tf_amqp_front_on_attach(struct amqp_conn *conn, const struct tf_amqp_event 
     link->key = (uint8_t *)(link + 1) + machine_size;
     link->key_length = (uint32_t)(1 + attach->name.length);
     link->consumer.ops = &tf_amqp_front_consumer_ops;
+    link->deletion.done = deleted;
+    tf_list_init(&link->deletion.commands);
     if (tf_amqp_link_accept(session->machine, link + 1, machine_size, link, &link->machine)) {
         tf_amqp_front_free(front, link, size);
         tf_amqp_session_end(session->machine, &error);
@@ -168,10 +207,16 @@ void tf_amqp_front_on_detached(struct amqp_conn *conn, const struct tf_amqp_even
     tf_amqp_front_link_leave(link, event->closed && !event->local, false);
     if (event->gone) {
         link_free(link);
-    } else if (link->attaching) { /* it did not wait for the answer */
-        tf_amqp_front_link_refuse(link, TF_AMQP_NO_ERROR, NULL);
-    } else if (!event->local) {
+        return;
+    }
+    if (!link->attaching && !event->local) {
         forget_name(link);
+    }
+    if (link->undeleted && event->closed) {
+        detach_undeleted(link, "no memory: the subscription stays");
+    } else if (link->attaching && !link->deleting) { /* it did not wait for the answer */
+        tf_amqp_front_link_refuse(link, TF_AMQP_NO_ERROR, NULL);
+    } else if (!event->local && !link->deleting) {
         tf_amqp_link_detach(event->link, event->closed, NULL);
     }
 }

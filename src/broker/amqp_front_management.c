@@ -41,6 +41,8 @@ static struct status status_of(enum tf_err err)
         return (struct status){409, "the queue is in use, or not empty"};
     case TF_MISUSE:
         return (struct status){403, "the configuration has this queue"};
+    case TF_CLOSED:
+        return (struct status){503, "the store is broken"};
     case TF_PROTOCOL:
         return (struct status){400, "this is not a request that $management knows"};
     default:

@@ -77,8 +77,9 @@ static void tell(struct amqp_conn *conn, uint64_t delivery, uint8_t kind,
                  const struct tf_published *result)
 {
     struct tf_amqp_state state;
-    (void)tf_amqp_front_outcome(kind, result, &state);
-    tf_stream_need(&conn->stream, result->stored);
+    if (tf_amqp_front_outcome(kind, result, &state)) {
+        tf_stream_need(&conn->stream, result->stored);
+    }
     tf_amqp_front_dispose(conn, delivery, &state, kind);
 }
 

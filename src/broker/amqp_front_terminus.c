@@ -194,14 +194,18 @@ void tf_amqp_front_link_refuse(struct amqp_link *link, enum tf_amqp_condition co
     tf_amqp_front_link_answer(link);
 }
 
-/* The peer may rely on what was declared and bound for it. A store that takes nothing new has taken
- * nothing for it, and what else is under way need not be waited for. */
+/*
+ * The peer may rely on what was declared and bound for it, or shortly before for another one. While
+ * the store takes nothing new only what this attach has recorded is waited for: what else is under
+ * way may have to wait for room, which this link may be there to make.
+ */
 static void need_recorded(struct amqp_link *link)
 {
     struct amqp_conn *conn = amqp_link_conn(link);
-    const struct tf_store_client *store = conn->front->shard->config.store;
-    if (store && tf_store_state(store) <= TF_STORE_SLOW) {
-        tf_stream_need(&conn->stream, tf_shard_recorded(conn->front->shard));
+    const struct tf_shard *shard = conn->front->shard;
+    if (shard->config.store) {
+        bool takes = tf_store_state(shard->config.store) <= TF_STORE_SLOW;
+        tf_stream_need(&conn->stream, takes ? tf_shard_recorded(shard) : link->recorded);
     }
 }
 
@@ -272,6 +276,16 @@ static void producer_deleted(struct tf_named_producer *producer)
 static const struct tf_named_producer_ops producer_ops = {
     .attached = producer_attached, .room = producer_room, .deleted = producer_deleted};
 
+/* Notes what has been recorded since `appended`, and goes on with the attach. */
+static void resolve_join(struct amqp_link *link, uint64_t appended, enum tf_err err)
+{
+    const struct tf_shard *shard = amqp_link_conn(link)->front->shard;
+    if (shard->config.store && shard->config.store->appended != appended) {
+        link->recorded = tf_shard_recorded(shard);
+    }
+    resolve_now(link, err);
+}
+
 /* Attaches the link to a queue, which is declared as `spec` says if it is not there. */
 static void join(struct amqp_link *link, struct tf_bytes name, struct tf_bytes filter,
                  const struct tf_queue_spec *spec, bool values)
@@ -284,16 +298,17 @@ static void join(struct amqp_link *link, struct tf_bytes name, struct tf_bytes f
         .spec = spec,
         .alone = link->subscription,
         .values = values};
+    uint64_t appended = shard->config.store ? shard->config.store->appended : 0;
     if (we_send(link)) {
         link->consuming = true;
         link->fenced = shard->config.store && name.length && link->address &&
                        link->attaching->reply.rcv_settle_mode == TF_AMQP_RCV_SECOND &&
                        tf_shard_home(shard, name) != shard->config.number;
-        resolve_now(link, tf_shard_consume(shard, &link->consumer, &declaration));
+        resolve_join(link, appended, tf_shard_consume(shard, &link->consumer, &declaration));
     } else {
         link->producing = true;
         link->producer.ops = &producer_ops;
-        resolve_now(link, tf_shard_produce(shard, &link->producer, &declaration));
+        resolve_join(link, appended, tf_shard_produce(shard, &link->producer, &declaration));
     }
 }
 
@@ -595,13 +610,17 @@ void tf_amqp_front_link_resolve(struct amqp_link *link, const struct tf_amqp_att
     }
 }
 
-/* Deletes the queue that went with the link; nobody waits for it. */
-static void delete_queue(struct amqp_link *link)
+/* Deletes the queue that went with the link. `wait`: the peer waits until it is gone for good. */
+static void delete_queue(struct amqp_link *link, bool wait)
 {
     struct amqp_conn *conn = amqp_link_conn(link);
-    struct tf_queue_command command = {.type = TF_QUEUE_DELETE, .name = amqp_link_address(link)};
-    if (tf_shard_queue_command(conn->front->shard, &command, &conn->commands, 0)) {
+    struct tf_queue_command command = {
+        .type = TF_QUEUE_DELETE, .name = amqp_link_address(link), .recorded = wait};
+    if (tf_shard_queue_command(conn->front->shard, &command, &link->deletion, 0)) {
         tf_amqp_front_conn_log(conn, TF_LOG_WARN, "no memory to delete a queue: it stays");
+        link->undeleted = true;
+    } else {
+        link->deleting = wait;
     }
 }
 
@@ -620,7 +639,7 @@ void tf_amqp_front_link_leave(struct amqp_link *link, bool closed, bool lost)
         link->producing = false;
     }
     if (joined && (link->dynamic || (link->subscription && closed))) {
-        delete_queue(link);
+        delete_queue(link, link->subscription && closed);
     }
     tf_amqp_front_incoming_drop(link);
     link->kind = AMQP_LINK_NONE;

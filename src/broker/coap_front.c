@@ -173,7 +173,7 @@ static void on_close(struct tf_channel *base)
         if (observer->core) {
             tf_coap_front_core_free(observer);
         } else {
-            tf_coap_front_observer_free(observer);
+            tf_coap_front_observer_leave(observer);
         }
     }
     tf_timers_cancel(&front->shard->timers, &channel->timer.timer);
@@ -276,6 +276,7 @@ static void on_turn(struct tf_front *base)
     base->again = false;
     tf_coap_front_list(front);
     tf_coap_front_patches(front);
+    tf_coap_front_survivors(front);
     for (node = tf_list_first(&front->channels); node;
          node = tf_list_next(&front->channels, node)) {
         serve(tf_container_of(node, struct coap_channel, in_front));
@@ -310,6 +311,7 @@ static void on_release(struct tf_front *base)
     struct coap_front *front = front_of(base);
     tf_assert(tf_list_empty(&front->channels));
     tf_coap_front_listing_release(front);
+    tf_coap_front_survivors_release(front);
     tf_ticket_owner_release(&front->tickets);
     tf_read_owner_release(&front->reads);
     while (!tf_list_empty(&front->orphans)) {
@@ -320,12 +322,21 @@ static void on_release(struct tf_front *base)
     tf_coap_front_free(front, front, sizeof(*front));
 }
 
+static enum tf_err on_restore(struct tf_front *base, const struct tf_stored_object *object,
+                              struct tf_queue **ret_queue)
+{
+    (void)ret_queue;
+    return object->kind == TF_STORED_OBSERVER ? tf_coap_front_restore(front_of(base), object)
+                                              : TF_PROTOCOL;
+}
+
 static const struct tf_front_ops ops = {.bind = on_bind,
                                         .mail = on_mail,
                                         .timer = on_timer,
                                         .turn = on_turn,
                                         .reload = on_reload,
                                         .drain = on_drain,
+                                        .restore = on_restore,
                                         .release = on_release};
 
 static enum tf_err create(const struct tf_front_context *context, struct tf_front **ret_front)
@@ -359,6 +370,12 @@ static enum tf_err create(const struct tf_front_context *context, struct tf_fron
     tf_list_init(&front->listings);
     tf_list_init(&front->gathers);
     tf_list_init(&front->core_observers);
+    tf_list_init(&front->unsaved);
+    tf_list_init(&front->returning);
+    front->wall = front->shard->wall;
+    uint64_t seed;
+    context->random(context->random_ctx, &seed, sizeof(seed));
+    tf_tree_init(&front->survivors, seed);
     *ret_front = &front->front;
     return TF_OK;
 }

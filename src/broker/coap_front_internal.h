@@ -5,6 +5,7 @@
  *   coap_front_request.c  a request: what it asks for, reading and writing values
  *   coap_front_answer.c   an answer: options and body of a value, now or when there is room
  *   coap_front_observe.c  observers
+ *   coap_front_survive.c  observers that asked to survive a restart
  *   coap_front_patch.c    PATCH and iPATCH: read, change, write if nobody else did
  *   coap_front_listing.c  /.well-known/core
  *   coap_front_gather.c   a shard's part of it
@@ -23,6 +24,7 @@
 #ifndef TF_BROKER_COAP_FRONT_INTERNAL_H
 #define TF_BROKER_COAP_FRONT_INTERNAL_H
 
+#include "base/tree.h"
 #include "broker/config.h"
 #include "broker/durability.h"
 #include "broker/front.h"
@@ -38,6 +40,8 @@
 #define COAP_PATCH_ATTEMPTS 4u        /* of PATCH, while others keep writing */
 
 struct coap_front;
+struct coap_reply;
+struct coap_survivor;
 
 /* A datagram socket with its endpoint. */
 struct coap_channel {
@@ -102,6 +106,8 @@ struct coap_observer {
     uint64_t observer; /* the machine's, afterwards */
     uint32_t sequence; /* Observe's number of the last notification */
     bool core;         /* of /.well-known/core, else of a value */
+    bool again;        /* of a broker before this one, and not told anything by this one yet */
+    struct coap_survivor *survivor; /* what the store has of it; NULL: it ends with the broker */
 };
 
 struct coap_listing;
@@ -130,6 +136,10 @@ struct coap_front {
     uint64_t listing_told;      /* shard->values.listing when they were told last */
     struct tf_front_timer tell; /* the next time they may be told */
     struct tf_list core_observers;
+    tf_time wall;             /* what is added to the time for Observe's numbers */
+    struct tf_tree survivors; /* coap_survivor.by_key: those that the store has */
+    struct tf_list unsaved;   /* coap_survivor.in_front: wait for the disk, in order of batches */
+    struct tf_list returning; /* and those of the last run, until they observe again */
     bool draining;
 };
 
@@ -232,15 +242,55 @@ void tf_coap_front_observe(struct coap_channel *channel, const struct tf_coap_ev
 /*
  * The number of an observer's next notification: the time, as RFC 7641 4.4 has it, so that it is
  * above all before even if the client registers anew, and never moves by half of its range within
- * 128 seconds, which a version of a busy home would.
+ * 128 seconds, which a version of a busy home would. The wall's time, which goes on while no broker
+ * runs; a correction of the clock while this one runs is not followed.
  */
 uint32_t tf_coap_front_sequence(struct coap_observer *observer);
 
-/* The machine says that an observer may be notified again. */
+/* The machine says that an observer may be notified again; or the store, that it has it. */
 void tf_coap_front_observer_ready(struct coap_observer *observer);
 
-/* Frees an observer, whose machine's side has ended or ends with the channel. */
+/* Frees an observer, whose machine's side has ended. */
 void tf_coap_front_observer_free(struct coap_observer *observer);
+
+/* The same as its channel goes: it may survive that. */
+void tf_coap_front_observer_leave(struct coap_observer *observer);
+
+/*
+ * Makes an observer of an earlier broker's again, which is notified of the present value. TF_LIMIT:
+ * there is no room, or the client is an observer already. TF_NO_MEMORY: try again later.
+ */
+enum tf_err tf_coap_front_observe_again(struct coap_channel *channel,
+                                        const struct tf_coap_registration *registration,
+                                        struct tf_bytes address,
+                                        struct coap_observer **ret_observer);
+
+/* coap_front_survive.c */
+
+/*
+ * What is to be kept of an observer that registers with a request; *ret NULL: it has not asked to
+ * survive, or this listener keeps nothing. TF_NO_MEMORY.
+ */
+enum tf_err tf_coap_front_survivor_new(const struct coap_channel *channel,
+                                       const struct tf_coap_event *event, struct tf_bytes address,
+                                       struct coap_survivor **ret);
+
+/* TF_OK: it is on disk, with what `reply` has. TF_AGAIN: not yet; the observer is ready again when
+ * it is. Else: the store takes nothing new. */
+enum tf_err tf_coap_front_survivor_save(struct coap_observer *observer,
+                                        const struct coap_reply *reply);
+
+/* The observer ends: frees it; `forget`: the store is to forget it, too. NULL is ignored. */
+void tf_coap_front_survivor_free(struct coap_survivor *survivor, bool forget);
+
+/* A turn: goes on with observers that are on disk now, and with those of an earlier broker. */
+void tf_coap_front_survivors(struct coap_front *front);
+
+/* What the store has kept, before the first turn: see struct tf_front_ops. */
+enum tf_err tf_coap_front_restore(struct coap_front *front, const struct tf_stored_object *object);
+
+/* Frees all that have found no channel; the store keeps them. */
+void tf_coap_front_survivors_release(struct coap_front *front);
 
 /* coap_front_patch.c */
 

@@ -7,6 +7,7 @@
  *
  * Call protocol, all from the shard's own thread:
  *   type->create            when the shard stands, before any connection
+ *   ops->restore, _part, _entry; ops->restored    what the store has kept, before any connection
  *   ops->open               a transport was accepted, or came from another shard: the stream of it
  *   ops->bind               a datagram socket of a listener stands in this shard: the channel of it
  *   ops->mail, ops->timer   as the shard hands out what is not its own

@@ -230,9 +230,6 @@ void tf_mqtt_front_session_detach(struct mqtt_conn *conn);
 /* Its timer has ended. */
 void tf_mqtt_front_session_expire(struct mqtt_session *session);
 
-/* Ends a session without a connection, with its queue and its subscriptions. */
-void tf_mqtt_front_session_end(struct mqtt_session *session);
-
 /* Frees it as the shard ends: the store has it still, and its will stays unsaid. */
 void tf_mqtt_front_session_free(struct mqtt_session *session);
 

@@ -103,7 +103,7 @@ static void tell(struct mqtt_conn *conn, uint16_t packet_id, uint8_t qos,
 {
     if (exactly_once(conn->session, qos)) {
         mqtt_owe_recorded(conn);
-    } else {
+    } else if (!result->refused) {
         mqtt_owe(conn, result->stored);
     }
     acknowledge(conn, packet_id, reason_of(result));

@@ -117,7 +117,8 @@ void tf_mqtt_front_session_free(struct mqtt_session *session)
     tf_mqtt_front_free(front, session, sizeof(*session) + session->id_length);
 }
 
-void tf_mqtt_front_session_end(struct mqtt_session *session)
+/* Ends a session without a connection, with its queue and its subscriptions. */
+static void end_session(struct mqtt_session *session)
 {
     tf_assert(!session->conn);
     publish_will(session); /* 3.1.2.5: or the session ends */
@@ -157,7 +158,7 @@ void tf_mqtt_front_session_wait(struct mqtt_session *session)
 static void leave(struct mqtt_session *session)
 {
     if (session->expiry_s == 0) {
-        tf_mqtt_front_session_end(session);
+        end_session(session);
         return;
     }
     session->left_at = mqtt_now(session->front);
@@ -189,7 +190,7 @@ void tf_mqtt_front_session_expire(struct mqtt_session *session)
     }
     if (mqtt_expires_in(session) == 0) {
         session->front->front.counters.sessions_expired++;
-        tf_mqtt_front_session_end(session);
+        end_session(session);
         return;
     }
     if (session->will && mqtt_left(session, session->will_delay_s) == 0) {
@@ -329,7 +330,7 @@ static struct mqtt_session *find_session(struct mqtt_conn *conn, struct tf_bytes
         take_over(session);
         /* 3.1.2.4: a clean start ends it; so does an expiry of 0, once its connection is gone */
         if (clean || session->expiry_s == 0 || expired) {
-            tf_mqtt_front_session_end(session);
+            end_session(session);
             session = NULL;
         } else {
             *ret_present = true;
@@ -380,8 +381,17 @@ static void give_up(struct mqtt_session *session, bool present)
     if (present) {
         leave(session);
     } else {
-        tf_mqtt_front_session_end(session);
+        end_session(session);
     }
+}
+
+/* True: the client has a session that is kept, by a store that is broken: nothing that would be
+ * said or delivered in it could ever be recorded. */
+static bool unservable(struct mqtt_front *front, struct tf_bytes id)
+{
+    struct tf_tree_node *node = tf_tree_find(&front->sessions, id);
+    return node && session_of(node)->queue.kept &&
+           tf_store_state(mqtt_store(front)) == TF_STORE_BROKEN;
 }
 
 /*
@@ -436,6 +446,10 @@ bool tf_mqtt_front_session_connect(struct mqtt_conn *conn, const struct tf_mqtt_
     if (home != front->shard->config.number) {
         conn->stream.move_to = home;
         return false;
+    }
+    if (unservable(front, id)) {
+        refuse(conn, TF_MQTT_SERVER_UNAVAILABLE);
+        return true;
     }
     struct mqtt_session *session = find_session(conn, id, connect->clean_start, &present);
     enum tf_err err = session          ? prepare(conn, connect, expiry_s, session, present)

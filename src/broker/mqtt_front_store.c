@@ -15,14 +15,13 @@
  */
 #include "base/assert.h"
 #include "base/mem.h"
-#include "broker/address.h"
 #include "broker/durability.h"
 #include "broker/mqtt_front_internal.h"
+#include "route/address.h"
 
 #define VERSION 1u
 #define SESSION_BYTES 30u
-#define QUEUE_BYTES 8u
-#define RECEIVED_BYTES (QUEUE_BYTES + 2u)
+#define RECEIVED_BYTES (TF_STORED_ID_BYTES + 2u)
 #define SENT_SLOTS 8u /* of the first outbound table of a restored session */
 
 /* In bits 16 and up of an entry's tag. */
@@ -59,11 +58,8 @@ static tf_time went_away(const struct mqtt_session *session)
 /* The key of a binding, in the front's memory for it. */
 static struct tf_bytes binding_key(const struct mqtt_session *session, struct tf_bytes filter)
 {
-    struct tf_writer writer = tf_writer_of(session->front->key, MQTT_KEY_MAX);
-    tf_write_u64(&writer, session->queue.kept->id);
-    tf_write_bytes(&writer, filter);
-    tf_assert(!writer.failed);
-    return tf_bytes_of(writer.start, tf_writer_length(&writer));
+    tf_assert(filter.length <= MQTT_KEY_MAX - TF_STORED_ID_BYTES);
+    return tf_stored_key_write(session->front->key, session->queue.kept->id, filter);
 }
 
 /* ---- sessions ---- */
@@ -172,10 +168,10 @@ enum tf_err tf_mqtt_front_store_bind(struct mqtt_session *session, struct tf_byt
     if (!session->queue.kept) {
         return TF_OK;
     }
-    if (filter.length > MQTT_KEY_MAX - QUEUE_BYTES) {
+    if (filter.length > MQTT_KEY_MAX - TF_STORED_ID_BYTES) {
         return TF_LIMIT;
     }
-    enum tf_err err = tf_store_reserve(store, QUEUE_BYTES + filter.length + sizeof(value));
+    enum tf_err err = tf_store_reserve(store, TF_STORED_ID_BYTES + filter.length + sizeof(value));
     if (err) {
         return err;
     }
@@ -211,10 +207,8 @@ void tf_mqtt_front_store_unbind(struct mqtt_session *session, struct tf_bytes fi
 static struct tf_bytes received_key(const struct mqtt_session *session, uint16_t packet_id,
                                     uint8_t *buffer)
 {
-    struct tf_writer writer = tf_writer_of(buffer, RECEIVED_BYTES);
-    tf_write_u64(&writer, session->queue.kept->id);
-    tf_write_u16(&writer, packet_id);
-    return tf_bytes_of(buffer, RECEIVED_BYTES);
+    const uint8_t rest[] = {(uint8_t)(packet_id >> 8), (uint8_t)packet_id};
+    return tf_stored_key_write(buffer, session->queue.kept->id, tf_bytes_of(rest, sizeof(rest)));
 }
 
 enum tf_err tf_mqtt_front_store_received(struct mqtt_session *session, uint16_t packet_id,
@@ -223,16 +217,14 @@ enum tf_err tf_mqtt_front_store_received(struct mqtt_session *session, uint16_t 
     static const uint8_t value[] = {VERSION};
     struct tf_store_client *store = mqtt_store(session->front);
     uint8_t key[RECEIVED_BYTES];
-    uint8_t slack = publication->envelope.slack;
-    if (slack >= TF_STORE_DISK) {
+    enum tf_store_level level = tf_stored_level(level_of(session), &publication->envelope);
+    if (level == TF_STORE_MEMORY) {
         return TF_OK; /* nor is the message kept: after a restart both are new */
     }
     enum tf_err err = tf_store_reserve(store, sizeof(key) + sizeof(value));
     if (err) {
         return err;
     }
-    enum tf_store_level level =
-        (enum tf_store_level)TF_MIN((unsigned)level_of(session), (unsigned)TF_STORE_DISK - slack);
     tf_store_put(store, level, TF_STORED_RECEIVED, received_key(session, packet_id, key),
                  tf_bytes_of(value, sizeof(value)), NULL);
     if (session->front->shard->count > 1) {
@@ -329,8 +321,7 @@ static enum tf_err restore_binding(struct mqtt_session *session,
     struct mqtt_front *front = session->front;
     struct tf_bytes filter = object->key;
     struct tf_binding_options options;
-    if (tf_stored_binding_read(object->value, &options) || !tf_mqtt_filter_valid(filter) ||
-        tf_address_levels(filter) > TF_LEVELS_MAX || options.qos > 2) {
+    if (tf_stored_binding_read(object->value, &options) || !tf_filter_valid(filter)) {
         return TF_PROTOCOL;
     }
     enum tf_err err =
@@ -434,6 +425,8 @@ void tf_mqtt_front_restored(struct tf_front *base)
     struct mqtt_front *front = front_of(base);
     struct tf_tree_node *node = tf_tree_first(&front->sessions);
     for (; node; node = tf_tree_next(node)) {
-        tf_mqtt_front_session_wait(tf_container_of(node, struct mqtt_session, by_id));
+        struct mqtt_session *session = tf_container_of(node, struct mqtt_session, by_id);
+        tf_mqtt_front_store_session(session); /* when it went away: another start goes on from it */
+        tf_mqtt_front_session_wait(session);
     }
 }

@@ -20,9 +20,8 @@
 #define PART "store"
 #define SETTLE_OBJECTS 256u   /* objects between two calls of `settle`: each may be mail to all */
 #define SETTLE_ENTRIES 65536u /* entries: those are no mail */
-#define ID_BYTES 8u
-#define CACHE 512u     /* messages that several entries refer to */
-#define REMOVALS 4096u /* changes of a group */
+#define CACHE 512u            /* messages that several entries refer to */
+#define REMOVALS 4096u        /* changes of a group */
 
 /* A queue of the store. */
 struct place {
@@ -53,9 +52,10 @@ struct restore {
     } cache[CACHE];
     uint8_t *buffer; /* a message as it lies in the store */
     size_t buffer_size;
-    unsigned since; /* the last call of `settle` */
-    bool nonsense;  /* a queue or a session could not be read: whose things are whose? */
-    bool unknown;   /* a kind of object that nobody knows has been told of */
+    size_t bindings, values; /* seen by the first walk */
+    unsigned since;          /* the last call of `settle` */
+    bool nonsense;           /* a queue or a session could not be read: whose things are whose? */
+    bool unknown;            /* a kind of object that nobody knows has been told of */
 };
 
 /* ---- the table of queues ---- */
@@ -107,15 +107,8 @@ static enum tf_err place_add(struct restore *restore, struct tf_queue *queue,
 /* The queue that a key begins with the id of; NULL: none is known. The id goes off the key. */
 static const struct place *place_of_key(const struct restore *restore, struct tf_bytes *key)
 {
-    uint64_t id = 0;
-    if (key->length < ID_BYTES) {
-        return NULL;
-    }
-    for (size_t i = 0; i < ID_BYTES; i++) {
-        id = id << 8 | key->data[i];
-    }
+    uint64_t id = tf_stored_key_read(key);
     const struct place *place = id ? place_find(restore, id) : NULL;
-    *key = tf_bytes_of(key->data + ID_BYTES, key->length - ID_BYTES);
     return place && place->id ? place : NULL;
 }
 
@@ -410,22 +403,26 @@ static enum tf_err restore_value(struct restore *restore, const struct tf_journa
 }
 
 /* What a front keeps of a client that has no queue. */
-static enum tf_err restore_transfer(const struct restore *restore,
-                                    const struct tf_journal_object *from)
+static enum tf_err restore_client(const struct restore *restore,
+                                  const struct tf_journal_object *from)
 {
+    const struct tf_restore_shard *shard;
     struct tf_reader reader = tf_reader_of(from->key);
-    struct tf_bytes container = tf_read_bytes16(&reader);
     struct tf_stored_object object = {.kind = from->kind, .key = from->key, .value = from->value};
     struct tf_queue *queue;
     struct tf_front *front;
-    enum tf_err err = reader.failed
-                          ? TF_PROTOCOL
-                          : restore_by_front(home(restore, container), &object, &queue, &front);
+    if (from->kind == TF_STORED_OBSERVER) {
+        shard = &restore->config->shards[tf_read_u16(&reader) % restore->config->count];
+    } else {
+        shard = home(restore, tf_read_bytes16(&reader)); /* the container's */
+    }
+    enum tf_err err =
+        reader.failed ? TF_PROTOCOL : restore_by_front(shard, &object, &queue, &front);
     if (err == TF_PROTOCOL) { /* not known here, or damaged; nobody misses it */
         restore->counts->orphans++;
         return TF_OK;
     }
-    return err;
+    return err == TF_NOT_FOUND ? TF_OK : err; /* it has gone, and its front has seen to that */
 }
 
 static bool is_owner(uint8_t kind)
@@ -442,7 +439,8 @@ static enum tf_err restore_other(struct restore *restore, const struct tf_journa
     case TF_STORED_VALUE:
         return restore_value(restore, from);
     case TF_STORED_TRANSFER:
-        return restore_transfer(restore, from);
+    case TF_STORED_OBSERVER:
+        return restore_client(restore, from);
     case 0: /* the store's own */
         return TF_OK;
     default:
@@ -463,6 +461,8 @@ static enum tf_err walk_objects(struct restore *restore, bool owners)
     enum tf_err err = TF_OK;
     while (!err && tf_journal_next_object(restore->config->journal, &cursor, &object)) {
         if (is_owner(object.kind) != owners) {
+            restore->bindings += object.kind == TF_STORED_BINDING;
+            restore->values += object.kind == TF_STORED_VALUE;
             continue;
         }
         err = owners ? restore_owner(restore, &object) : restore_other(restore, &object);
@@ -610,6 +610,9 @@ enum tf_err tf_restore(const struct tf_restore_config *config, struct tf_restore
     enum tf_err err = places_grow(restore);
     if (!err) {
         err = walk_objects(restore, true);
+    }
+    for (unsigned i = 0; i < config->count && !err; i++) {
+        tf_shard_restore_reserve(config->shards[i].shard, restore->bindings, restore->values);
     }
     if (!err) {
         err = walk_objects(restore, false);

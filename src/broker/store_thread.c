@@ -11,7 +11,7 @@
 #include "port/entropy.h"
 #include "port/loop.h"
 #include "port/thread.h"
-#include "route/message.h"
+#include "route/stored.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -37,16 +37,6 @@ struct tf_store_thread {
 };
 
 /* ---- what the store calls ---- */
-
-static void hold(void *owner)
-{
-    (void)tf_message_ref(owner);
-}
-
-static void let_go(void *owner)
-{
-    tf_message_unref(owner);
-}
 
 static void wake_shard(void *ctx, unsigned shard)
 {
@@ -99,6 +89,17 @@ static void changed(void *ctx, enum tf_store_state state, enum tf_err err, int e
                     folder, reason(err, error));
         break;
     }
+}
+
+static void damaged(void *ctx, uint32_t number, uint64_t offset, const char *aside)
+{
+    struct tf_store_thread *thread = ctx;
+    tf_log_text(thread->log, TF_LOG_ERROR, PART,
+                "%s: damaged: the message at byte %llu of %010u.log is lost; %s%s, all else is "
+                "served. Look at the disk",
+                thread->folder, (unsigned long long)offset, number,
+                aside ? "its bytes are set aside in " : "the file will be kept",
+                aside ? aside : "");
 }
 
 /* ---- opening ---- */
@@ -210,12 +211,14 @@ static enum tf_err open_store(struct tf_store_thread *thread,
                     .snapshot_interval = from->store_snapshot_interval,
                     .crc32c = tf_crc32c_best(),
                     .limit = from->store_limit == TF_CONFIG_UNLIMITED64 ? 0 : from->store_limit,
-                    .compact_percent = COMPACT_PERCENT},
+                    .compact_percent = COMPACT_PERCENT,
+                    .damaged = damaged,
+                    .damaged_ctx = thread},
         .shards = config->shards,
         .alloc = config->alloc,
         .soft_limit = from->store_soft_limit == TF_CONFIG_UNLIMITED64 ? 0 : from->store_soft_limit,
-        .hold = hold,
-        .let_go = let_go,
+        .hold = tf_stored_hold,
+        .let_go = tf_stored_let_go,
         .wake_shard = wake_shard,
         .wake_store = wake_store,
         .changed = changed,
@@ -272,12 +275,17 @@ void tf_store_thread_pump(struct tf_store_thread *thread)
     }
 }
 
-/* True: all is written, or will not be. `patience`: until when a disk that takes nothing is waited
- * for. */
-static bool finished(struct tf_store_thread *thread, tf_time now, tf_time patience)
+/*
+ * True: all is written, or will not be. `more`: there is something to do still. `patience`: until
+ * when a disk that takes nothing is waited for; what is left without that waits for the part of a
+ * transaction, and nobody is there any more to bring it.
+ */
+static bool finished(struct tf_store_thread *thread, bool more, tf_time now, tf_time patience)
 {
-    return tf_store_idle(thread->store) || tf_store_thread_state(thread) == TF_STORE_BROKEN ||
-           (tf_store_thread_state(thread) == TF_STORE_FULL && now >= patience);
+    if (tf_store_idle(thread->store) || tf_store_thread_state(thread) == TF_STORE_BROKEN) {
+        return true;
+    }
+    return tf_store_thread_state(thread) == TF_STORE_FULL ? now >= patience : !more;
 }
 
 static void run(void *argument)
@@ -291,7 +299,7 @@ static void run(void *argument)
         bool more = tf_store_turn(thread->store, now, &until);
         if (stop) {
             patience = TF_MIN(patience, tf_time_add(now, PATIENCE));
-            if (finished(thread, now, patience)) {
+            if (finished(thread, more, now, patience)) {
                 return;
             }
             until = TF_MIN(until, patience);

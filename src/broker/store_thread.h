@@ -1,11 +1,12 @@
 /*
  * The broker's store: the folder it is in, and the thread that works for it.
  *
- *   tf_store_thread_open    the folder, its lock, the journal; says in the log what it found, or
- * why it cannot be used and what to do tf_store_thread_pump    again and again, by the thread that
- * starts the broker tf_store_thread_start   from now on it has a thread of its own
- *   tf_store_thread_stop    when nobody submits any more: all of it is written, then the thread
- * ends tf_store_thread_close
+ *   tf_store_thread_open     the folder, its lock, the journal; the log tells what it found, or why
+ *                            it cannot be used and what to do
+ *   tf_store_thread_pump     again and again, by the thread that starts the broker
+ *   tf_store_thread_start    from now on it has a thread of its own
+ *   tf_store_thread_stop     when nobody submits any more: all of it is written, the thread ends
+ *   tf_store_thread_close
  *
  * Shards submit to the store and are woken by it; here alone is its disk. A store that cannot write
  * is a matter of the log, and of the broker's exit: what follows from it for clients is with those

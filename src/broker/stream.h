@@ -6,10 +6,11 @@
  *
  * Call protocol: `open` gives a stream. `input` with what was read; it keeps what it cannot use
  * yet. After each turn's inputs, mails and timers, the worker pops the front's dirty streams,
- * writes `output` and tells `sent`. Whenever `closing` is set and no output is left, or the
- * transport has failed, the worker closes the transport and calls `close`, which frees the stream.
- * When `move_to` names another shard, the worker stops reading, calls `detach` for the bytes that
- * came and were not used, and mails transport and bytes to that shard, which opens a stream anew.
+ * writes `output`, as far as the store lets it (stream_gate.h), and tells `sent`. Whenever
+ * `closing` is set and no output is left, or the transport has failed, the worker closes the
+ * transport and calls `close`, which frees the stream. When `move_to` names another shard, the
+ * worker stops reading, calls `detach` for the bytes that came and were not used, and mails
+ * transport and bytes to that shard, which opens a stream anew.
  */
 #ifndef TF_BROKER_STREAM_H
 #define TF_BROKER_STREAM_H

@@ -385,6 +385,7 @@ static void look_at_store(struct tf_worker *worker)
         return;
     }
     worker->slow = tf_store_state(&worker->client) == TF_STORE_SLOW;
+    worker->pressed = tf_store_congested(&worker->client);
     if (worker->wall_at <= worker->now) {
         tell_wall(worker);
     }
@@ -411,9 +412,7 @@ bool tf_worker_turn(struct tf_worker *worker, tf_time until)
             worker->fronts[i]->ops->turn(worker->fronts[i]);
         }
     }
-    if (worker->config.store) {
-        tf_shard_submit(&worker->shard); /* the store works while we write */
-    }
+    tf_shard_submit(&worker->shard); /* the store works while we write */
     tf_worker_write(worker);
     if (worker->draining) {
         tf_worker_channels_finish(worker);
@@ -444,6 +443,7 @@ void tf_worker_restored(struct tf_worker *worker)
             worker->fronts[i]->ops->restored(worker->fronts[i]);
         }
     }
+    tf_shard_submit(&worker->shard); /* the first turn may be long in coming */
 }
 
 void tf_worker_settle(struct tf_worker *worker)

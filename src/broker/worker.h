@@ -129,6 +129,7 @@ struct tf_worker {
     uint64_t gate_done;              /* what was done when `gated` was looked at last */
     tf_time wall_at;                 /* when the shard is told the wall time again */
     bool slow;                       /* the store was, at the start of this turn */
+    bool pressed;                    /* it had much to do then */
     struct tf_list channels;         /* of struct tf_worker_channel */
     struct tf_datagram_inbox *inbox; /* NULL without channels */
     uint64_t datagrams_lost;         /* given up by the kernel or for want of room, ever */

@@ -410,12 +410,18 @@ static void note_gate(struct tf_worker *worker, struct tf_stream *stream)
     }
 }
 
+/* True: a gate that is closed will never open. Its peer is better told by the end of it. */
+static bool broken(const struct tf_worker *worker)
+{
+    return worker->config.store && tf_store_state(&worker->client) == TF_STORE_BROKEN;
+}
+
 /* Brings a connection up to what its stream says, after anything that may have changed that. */
 static void conn_serve(struct tf_worker *worker, struct tf_worker_conn *conn)
 {
     enum outcome outcome = write_out(worker, conn);
     struct tf_stream *stream = conn->stream;
-    if (outcome == WROTE_LOST) {
+    if (outcome == WROTE_LOST || (outcome == WROTE_GATED && broken(worker))) {
         conn_end(worker, conn, true);
         return;
     }
@@ -442,6 +448,10 @@ void tf_worker_ungate(struct tf_worker *worker)
 {
     const struct tf_store_client *store = worker->shard.config.store;
     struct tf_list_node *node, *next;
+    while (broken(worker) && (node = tf_list_first(&worker->gated))) {
+        struct tf_stream *stream = tf_container_of(node, struct tf_stream, gate_node);
+        conn_end(worker, stream->transport, true);
+    }
     if (!store || store->done == worker->gate_done) {
         return;
     }
@@ -484,9 +494,17 @@ void tf_worker_write(struct tf_worker *worker)
 
 /* ---- events ---- */
 
+/* What its connections have cost the store, or will; grows while input is handed over. */
+static uint64_t cost_of(const struct tf_worker *worker)
+{
+    const struct tf_shard_counters *counters = &worker->shard.counters;
+    return worker->client.appended + counters->valued + counters->tickets;
+}
+
 /*
- * Hands input over while the store is slow: who has published something that is to be kept is not
- * read again for a while. One that is with another shard has opened a ticket here.
+ * Hands input over while the store is slow, or has much to do: who has published something that is
+ * to be kept is not read again for a while. One that is with another shard has opened a ticket
+ * here, or was mailed to the home of its value.
  */
 static void read_slowly(struct tf_worker *worker, struct tf_worker_conn *conn, struct tf_bytes in)
 {
@@ -494,10 +512,10 @@ static void read_slowly(struct tf_worker *worker, struct tf_worker_conn *conn, s
     const struct tf_front_counters *counters =
         &tf_worker_front(worker, conn->source.listener)->counters;
     uint64_t published = counters->publish_received;
-    uint64_t tickets = worker->shard.counters.tickets;
+    uint64_t cost = cost_of(worker);
     stream->ops->input(stream, in);
     if (counters->publish_received > published && conn->source.state == OPEN &&
-        (stream->needs || worker->shard.counters.tickets > tickets)) {
+        cost_of(worker) > cost) {
         change_state(worker, conn, SLOWED);
         stream->held = true;
         watch(worker, conn, blocked(conn));
@@ -516,7 +534,7 @@ static void conn_read(struct tf_worker *worker, struct tf_worker_conn *conn)
         conn_end(worker, conn, false);
         return;
     }
-    if (worker->slow) {
+    if (worker->slow || worker->pressed) {
         read_slowly(worker, conn, tf_bytes_of(worker->buffer, length));
     } else {
         conn->stream->ops->input(conn->stream, tf_bytes_of(worker->buffer, length));
@@ -579,7 +597,7 @@ static void read_again(struct tf_worker *worker, struct tf_worker_conn *conn)
 void tf_worker_resume_slowed(struct tf_worker *worker)
 {
     struct tf_list_node *node;
-    while ((node = tf_list_first(&worker->slowed))) {
+    while (!worker->pressed && (node = tf_list_first(&worker->slowed))) {
         struct tf_worker_conn *conn = tf_container_of(node, struct tf_worker_conn, node);
         if (worker->slow && conn->deadline > worker->now) {
             return;
@@ -619,7 +637,7 @@ tf_time tf_worker_next_end(const struct tf_worker *worker)
     if (node) {
         at = tf_container_of(node, struct tf_worker_conn, node)->deadline;
     }
-    if (slow) {
+    if (slow && !worker->pressed) { /* else the store wakes us */
         at = TF_MIN(at, tf_container_of(slow, struct tf_worker_conn, node)->deadline);
     }
     return at;

@@ -39,7 +39,8 @@ void tf_worker_write(struct tf_worker *worker);
 /* Watches again what was put aside while the worker was congested. */
 void tf_worker_resume(struct tf_worker *worker);
 
-/* Touches the streams whose output has waited for what the store has done now. */
+/* Touches the streams whose output has waited for what the store has done now; ends those that wait
+ * for what it will never do. */
 void tf_worker_ungate(struct tf_worker *worker);
 
 /* Watches publishers again that have rested for the sake of a slow store. */

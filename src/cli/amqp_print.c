@@ -11,24 +11,12 @@
 
 #include "base/utf8.h"
 #include "broker/mapping.h"
+#include "cli/alloc.h"
 #include "cli/amqp_json.h"
 #include "cli/body.h"
 #include "port/clock.h"
 
 #define EXPIRY_SIZE 8u /* of MQTT's property */
-
-static void *heap_alloc(void *ctx, size_t size)
-{
-    (void)ctx;
-    return malloc(size);
-}
-
-static void heap_free(void *ctx, void *memory, size_t size)
-{
-    (void)ctx;
-    (void)size;
-    free(memory);
-}
 
 /* ---- what JSON tells of AMQP alone ---- */
 
@@ -153,10 +141,9 @@ static enum tf_err print(const struct tf_cli_style *style,
                          const struct tf_amqp_message *message, struct tf_publication *publication,
                          FILE *out)
 {
-    static const struct tf_alloc alloc = {.alloc = heap_alloc, .free = heap_free};
     struct tf_plain_body plain;
     struct tf_bytes properties;
-    enum tf_err err = tf_mapping_plain(publication, &alloc, &plain);
+    enum tf_err err = tf_mapping_plain(publication, tf_cli_alloc(), &plain);
     uint8_t *memory = err ? NULL : properties_of(message, &publication->envelope, &properties);
     json_t *more = memory ? more_of(message) : NULL;
     if (!err && more) {

@@ -22,9 +22,6 @@
 
 #define PART "serve"
 #define LISTEN_MAX 64
-#define FOLDER                                                                        \
-    "trefoil" /* of the store, where the user's programs keep what they must not lose \
-               */
 
 /* What the command line says. */
 struct arguments {

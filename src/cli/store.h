@@ -39,9 +39,6 @@ void tf_cli_store_say(const char *format, ...) __attribute__((format(printf, 1, 
 /* Says why something of the store in `folder` has failed; the exit code. `error`: the disk's. */
 int tf_cli_store_failed(const char *folder, enum tf_err err, int error);
 
-/* malloc. */
-const struct tf_alloc *tf_cli_store_alloc(void);
-
 /* ---- a store that is read, and not changed ---- */
 
 struct tf_cli_store_reader {
@@ -104,6 +101,12 @@ struct tf_cli_store_progress {
 };
 void tf_cli_store_progress(struct tf_cli_store_progress *progress, uint64_t done, uint64_t total);
 void tf_cli_store_progress_end(struct tf_cli_store_progress *progress);
+
+/*
+ * Prints an object as a line, and takes it over; NULL: it could not be made. Below 0: done; else
+ * the exit code, and stderr tells why.
+ */
+int tf_cli_store_print_json(json_t *object);
 
 /* What makes a word plural: "s", or nothing for one. */
 const char *tf_cli_store_plural(uint64_t count);

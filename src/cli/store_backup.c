@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/alloc.h"
 #include "cli/cli.h"
 #include "cli/store.h"
 #include "cli/store_folder.h"
@@ -25,7 +26,7 @@ static int run(struct copy *copy, struct tf_cli_store_reader *from, struct tf_di
 {
     struct tf_cli_store_progress progress = {.what = "copying"};
     struct tf_backup *backup = NULL;
-    enum tf_err err = tf_backup_new(&from->file.disk, to, tf_cli_store_alloc(), &backup);
+    enum tf_err err = tf_backup_new(&from->file.disk, to, tf_cli_alloc(), &backup);
     if (err) {
         return tf_cli_store_failed(copy->store->folder, err, 0);
     }
@@ -103,14 +104,10 @@ static int tell(const struct copy *copy)
                       "bytes", (json_int_t)stats->bytes, "objects", (json_int_t)content->objects,
                       "messages", (json_int_t)content->messages, "entries",
                       (json_int_t)content->entries, "damaged", is_damaged(copy));
-        char *text = object ? json_dumps(object, JSON_COMPACT) : NULL;
-        json_decref(object);
-        if (!text) {
-            tf_cli_store_say("no memory, or the folder's name is no UTF-8");
-            return TF_EXIT_INTERNAL;
+        int code = tf_cli_store_print_json(object);
+        if (code >= 0) {
+            return code;
         }
-        puts(text);
-        free(text);
     }
     if (is_damaged(copy)) {
         tf_cli_store_say("the original is damaged, and so is the copy: %llu places, %llu messages",

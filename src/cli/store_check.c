@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "cli/alloc.h"
 #include "cli/cli.h"
 #include "cli/store.h"
 #include "store/inspect.h"
@@ -65,7 +66,7 @@ static int failed(struct check *check, enum tf_err err)
 static int read_files(struct check *check)
 {
     const struct tf_inspect_config config = {.disk = &check->reader.file.disk,
-                                             .alloc = tf_cli_store_alloc(),
+                                             .alloc = tf_cli_alloc(),
                                              .found = found,
                                              .progress = progress,
                                              .ctx = check};
@@ -173,15 +174,7 @@ static int print_json(struct check *check)
         "unreadable_messages", (json_int_t)check->content.unreadable, "snapshot_differs",
         check->snapshot_differs, "strange_records", (json_int_t)check->content.strange, "findings",
         check->findings);
-    char *text = object ? json_dumps(object, JSON_COMPACT) : NULL;
-    json_decref(object);
-    if (!text) {
-        tf_cli_store_say("no memory, or the folder's name is no UTF-8");
-        return TF_EXIT_INTERNAL;
-    }
-    puts(text);
-    free(text);
-    return -1;
+    return tf_cli_store_print_json(object);
 }
 
 int tf_cli_store_check(const struct tf_cli_store *store)

@@ -4,12 +4,11 @@
 #include "cli/store_disk.h"
 
 #include <limits.h>
-#include <string.h>
 
 #include "base/util.h"
+#include "store/inspect.h"
 
 #define NO_FILE INT_MAX /* the number of every file that was made: it is empty and stays so */
-#define SNAPSHOT ".index"
 
 static struct tf_cli_store_disk *self_of(struct tf_disk *disk)
 {
@@ -113,8 +112,7 @@ struct listing {
 static void pass_name(void *ctx, const char *name)
 {
     const struct listing *listing = ctx;
-    size_t length = strlen(name), ending = sizeof(SNAPSHOT) - 1;
-    if (length < ending || strcmp(name + length - ending, SNAPSHOT) != 0) {
+    if (tf_inspect_file_of(name) != TF_INSPECT_INDEX) {
         listing->each(listing->ctx, name);
     }
 }

@@ -11,6 +11,7 @@
 #include "cli/cli.h"
 #include "cli/store.h"
 #include "port/folder.h"
+#include "store/inspect.h"
 
 /* What is in a folder. */
 struct content {
@@ -22,10 +23,7 @@ struct content {
 /* True: a journal makes such a name, and makes it again. */
 static bool is_own(const char *name)
 {
-    size_t digits = strspn(name, "0123456789");
-    return strcmp(name, TF_DISK_FILE_LOCK) == 0 ||
-           (digits == 10 && (strcmp(name + 10, ".log") == 0 || strcmp(name + 10, ".index") == 0 ||
-                             strcmp(name + 10, ".index.new") == 0));
+    return strcmp(name, TF_DISK_FILE_LOCK) == 0 || tf_inspect_file_of(name) != TF_INSPECT_FOREIGN;
 }
 
 static enum tf_err look(void *ctx, const char *name)
@@ -33,7 +31,7 @@ static enum tf_err look(void *ctx, const char *name)
     struct content *content = ctx;
     if (strcmp(name, ".") != 0 && strcmp(name, "..") != 0) {
         content->foreign = content->foreign || !is_own(name);
-        content->log = content->log || strstr(name, ".log");
+        content->log = content->log || tf_inspect_file_of(name) == TF_INSPECT_LOG;
     }
     return TF_OK;
 }

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/util.h"
+#include "cli/alloc.h"
 #include "cli/base64.h"
 #include "cli/cli.h"
 #include "cli/store.h"
@@ -39,7 +40,7 @@ struct import {
     struct tf_journal *journal;
     struct held *held;
     uint64_t objects, entries;
-    bool begun, ended, loose; /* loose: the last line was a message */
+    bool begun, ended;
 };
 
 /* ---- what is wrong with a line ---- */
@@ -143,7 +144,6 @@ static int take_message(struct import *import, const json_t *line)
     }
     const struct tf_bytes pieces[] = {tf_bytes_of(held->head, head), tf_bytes_of(held->body, body)};
     enum tf_err err = tf_journal_message(import->journal, id, pieces, TF_COUNT(pieces));
-    import->loose = true;
     if (err == TF_MISUSE) {
         return bad_member(import, "id", "there is such a message already");
     }
@@ -255,10 +255,8 @@ static int take_end(struct import *import, const json_t *line)
     return -1;
 }
 
-/* What waits for the group is given back when it is written. */
-static int commit(struct import *import)
+static void free_held(struct import *import)
 {
-    enum tf_err err = tf_journal_commit(import->journal);
     while (import->held) {
         struct held *held = import->held;
         import->held = held->next;
@@ -266,6 +264,13 @@ static int commit(struct import *import)
         free(held->body);
         free(held);
     }
+}
+
+/* What waits for the group is given back when it is written. */
+static int commit(struct import *import)
+{
+    enum tf_err err = tf_journal_commit(import->journal);
+    free_held(import);
     if (err) {
         return failed(import, err);
     }
@@ -293,7 +298,6 @@ static int take_line(struct import *import, const json_t *line)
         return take_end(import, line);
     }
     code = strcmp(type, "entry") == 0 ? take_entry(import, line) : take_object(import, line);
-    import->loose = false;
     /* A message must be in one group with who refers to it first. */
     if (code < 0 && tf_journal_pending(import->journal) >= COMMIT_BYTES) {
         code = commit(import);
@@ -342,19 +346,13 @@ static int write_store(struct import *import)
     }
     tf_entropy_fill(&seed, sizeof(seed));
     const struct tf_journal_config config = {.disk = &import->file.disk,
-                                             .alloc = tf_cli_store_alloc(),
+                                             .alloc = tf_cli_alloc(),
                                              .seed = seed,
                                              .segment_size = SEGMENT,
                                              .snapshot_interval = UINT64_MAX / 2};
     err = tf_journal_open(&config, &import->journal, &report, &holder);
     int code = err ? failed(import, err) : read_lines(import);
-    while (import->held) {
-        struct held *held = import->held;
-        import->held = held->next;
-        free(held->head);
-        free(held->body);
-        free(held);
-    }
+    free_held(import);
     struct tf_journal_stats stats = {0};
     if (!err) {
         tf_journal_stats(import->journal, &stats);

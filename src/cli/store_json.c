@@ -9,6 +9,7 @@
 
 #include "base/utf8.h"
 #include "base/util.h"
+#include "cli/alloc.h"
 #include "cli/body.h"
 #include "cli/store.h"
 #include "port/clock.h"
@@ -60,7 +61,8 @@ const char *tf_cli_store_kind(uint8_t kind)
                                         [TF_STORED_VALUE] = "value",
                                         [TF_STORED_SESSION] = "session",
                                         [TF_STORED_RECEIVED] = "received",
-                                        [TF_STORED_TRANSFER] = "transfer"};
+                                        [TF_STORED_TRANSFER] = "transfer",
+                                        [TF_STORED_OBSERVER] = "observer"};
     return kind < TF_COUNT(names) && names[kind] ? names[kind] : "object";
 }
 
@@ -92,7 +94,7 @@ static int add_envelope(json_t *object, const struct tf_envelope *envelope)
 static int add_message(json_t *object, struct tf_bytes bytes, bool exact, uint64_t *strange)
 {
     struct tf_message *message = NULL;
-    enum tf_err err = tf_stored_message_read(bytes, 0, tf_cli_store_alloc(), &message);
+    enum tf_err err = tf_stored_message_read(bytes, 0, tf_cli_alloc(), &message);
     if (err == TF_NO_MEMORY) {
         return -1;
     }
@@ -193,15 +195,15 @@ static int add_queue(json_t *object, const struct tf_journal_object *from, uint6
 
 static int add_binding(json_t *object, const struct tf_journal_object *from, uint64_t *strange)
 {
-    struct tf_reader reader = tf_reader_of(from->key);
-    uint64_t queue = tf_read_u64(&reader);
+    struct tf_bytes filter = from->key;
+    uint64_t queue = tf_stored_key_read(&filter);
     struct tf_binding_options options;
-    if (reader.failed || tf_stored_binding_read(from->value, &options)) {
+    if (!queue || tf_stored_binding_read(from->value, &options)) {
         ++*strange;
         return 0;
     }
     return json_object_set_new(object, "queue", number_of(queue)) |
-           set_text(object, "filter", tf_read_rest(&reader)) |
+           set_text(object, "filter", filter) |
            json_object_set_new(object, "qos", json_integer(options.qos)) |
            json_object_set_new(object, "subscription_id", json_integer(options.subscription_id)) |
            json_object_set_new(object, "no_local", json_boolean(options.no_local)) |
@@ -227,10 +229,11 @@ static int add_value(json_t *object, const struct tf_journal_object *from, uint6
 
 static int add_received(json_t *object, const struct tf_journal_object *from, uint64_t *strange)
 {
-    struct tf_reader reader = tf_reader_of(from->key);
-    uint64_t queue = tf_read_u64(&reader);
+    struct tf_bytes rest = from->key;
+    uint64_t queue = tf_stored_key_read(&rest);
+    struct tf_reader reader = tf_reader_of(rest);
     uint16_t packet_id = tf_read_u16(&reader);
-    if (reader.failed || tf_reader_left(&reader)) {
+    if (!queue || reader.failed || tf_reader_left(&reader)) {
         ++*strange;
         return 0;
     }

@@ -8,12 +8,14 @@
 
 #include "base/hash.h"
 #include "base/util.h"
+#include "cli/alloc.h"
 #include "cli/cli.h"
 #include "cli/store.h"
 #include "cli/table.h"
 #include "port/clock.h"
 #include "port/entropy.h"
 #include "port/terminal.h"
+#include "store/inspect.h"
 
 #define STDERR 2
 #define PROGRESS_EVERY (100 * TF_MILLISECOND)
@@ -26,24 +28,6 @@ void tf_cli_store_say(const char *format, ...)
     vfprintf(stderr, format, arguments);
     va_end(arguments);
     fputc('\n', stderr);
-}
-
-static void *get(void *ctx, size_t size)
-{
-    (void)ctx;
-    return malloc(size);
-}
-
-static void put(void *ctx, void *memory, size_t size)
-{
-    (void)ctx, (void)size;
-    free(memory);
-}
-
-const struct tf_alloc *tf_cli_store_alloc(void)
-{
-    static const struct tf_alloc alloc = {.alloc = get, .free = put};
-    return &alloc;
 }
 
 int tf_cli_store_failed(const char *folder, enum tf_err err, int error)
@@ -88,8 +72,7 @@ static int say_held(const char *folder, uint64_t holder)
 static void look_for_log(void *ctx, const char *name)
 {
     bool *found = ctx;
-    size_t length = strlen(name);
-    *found = *found || (length == 14 && strcmp(name + 10, ".log") == 0);
+    *found = *found || tf_inspect_file_of(name) == TF_INSPECT_LOG;
 }
 
 int tf_cli_store_open(struct tf_cli_store_reader *reader, const char *folder, bool lock)
@@ -129,7 +112,7 @@ int tf_cli_store_start(struct tf_cli_store_reader *reader, bool snapshots)
     reader->disk.closed = false;
     reader->disk.hide_snapshots = !snapshots;
     const struct tf_journal_config config = {.disk = &reader->disk.disk,
-                                             .alloc = tf_cli_store_alloc(),
+                                             .alloc = tf_cli_alloc(),
                                              .seed = seed,
                                              .segment_size = TF_JOURNAL_SEGMENT_MIN};
     enum tf_err err = tf_journal_open(&config, &reader->journal, &reader->report, &holder);
@@ -330,7 +313,7 @@ void tf_cli_store_set_release(struct tf_cli_store_set *set)
     *set = (struct tf_cli_store_set){0};
 }
 
-/* ---- for people ---- */
+/* ---- output ---- */
 
 void tf_cli_store_progress(struct tf_cli_store_progress *progress, uint64_t done, uint64_t total)
 {
@@ -353,6 +336,19 @@ void tf_cli_store_progress_end(struct tf_cli_store_progress *progress)
         fputs("\r\033[K", stderr);
     }
     progress->shown = false;
+}
+
+int tf_cli_store_print_json(json_t *object)
+{
+    char *text = object ? json_dumps(object, JSON_COMPACT) : NULL;
+    json_decref(object);
+    if (!text) {
+        tf_cli_store_say("no memory, or the folder's name is no UTF-8");
+        return TF_EXIT_INTERNAL;
+    }
+    puts(text);
+    free(text);
+    return -1;
 }
 
 const char *tf_cli_store_plural(uint64_t count)

@@ -180,15 +180,8 @@ static int print_json(const struct stats *stats, const struct tf_journal_stats *
         "live_bytes", (json_int_t)all->live_bytes, "objects", (json_int_t)all->objects, "messages",
         (json_int_t)all->messages, "entries", (json_int_t)all->entries, "kinds", kinds,
         "index_bytes", (json_int_t)all->index_bytes, "queues", rows);
-    char *text = object ? json_dumps(object, JSON_COMPACT) : NULL;
-    json_decref(object);
-    if (!text) {
-        tf_cli_store_say("no memory, or the folder's name is no UTF-8");
-        return TF_EXIT_INTERNAL;
-    }
-    puts(text);
-    free(text);
-    return TF_EXIT_DONE;
+    int code = tf_cli_store_print_json(object);
+    return code < 0 ? TF_EXIT_DONE : code;
 }
 
 static void print_text(const struct stats *stats, const struct tf_journal_stats *all,

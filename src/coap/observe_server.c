@@ -284,7 +284,7 @@ static enum tf_err observe_answer(struct tf_coap_endpoint *endpoint,
 /* Remembers the Content-Format of the first representation. True: this one has the same. */
 static bool same_format(struct tf_coap_observer *observer, const struct tf_coap_outgoing *out)
 {
-    uint32_t format = UINT32_MAX;
+    uint32_t format = TF_COAP_NO_FORMAT;
 
     if (out->code != TF_COAP_CONTENT)
         return true;
@@ -296,6 +296,31 @@ static bool same_format(struct tf_coap_observer *observer, const struct tf_coap_
         observer->format = format;
     observer->settled_format = true;
     return observer->format == format;
+}
+
+/* An observer of a peer, which holds it; NULL: all are in use. Without its token. */
+static struct tf_coap_observer *observer_new(struct tf_coap_endpoint *endpoint,
+                                             struct tf_coap_peer *peer, bool trusted)
+{
+    struct tf_coap_observer *observer = tf_coap_pool_new(&endpoint->observers);
+
+    if (!observer)
+        return NULL;
+    tf_coap_peer_ref(peer);
+    if (trusted)
+        peer->proved = true;
+    observer->peer = peer;
+    observer->last_con = endpoint->now;
+    return observer;
+}
+
+/* Has it found by its peer and token; its handle. */
+static uint64_t observer_link(struct tf_coap_endpoint *endpoint, struct tf_coap_observer *observer)
+{
+    put_first(observer->peer, observer);
+    tf_coap_pool_link(&endpoint->observers, observer,
+                      bucket_of(endpoint, observer->peer, token_of(observer)));
+    return tf_coap_pool_handle(&endpoint->observers, observer);
 }
 
 static void observe_answered(struct tf_coap_endpoint *endpoint,
@@ -313,23 +338,45 @@ static void observe_answered(struct tf_coap_endpoint *endpoint,
     observer = observer_find(endpoint, peer, tf_bytes_of(request->token, request->token_length));
     if (observer)
         observer_replaced(endpoint, observer);
-    observer = peer ? tf_coap_pool_new(&endpoint->observers) : NULL;
+    observer = peer ? observer_new(endpoint, peer, request->flags & TF_DATAGRAM_TRUSTED) : NULL;
     if (!observer)
         return;
-    tf_coap_peer_ref(peer);
-    if (request->flags & TF_DATAGRAM_TRUSTED)
-        peer->proved = true;
-    observer->peer = peer;
     observer->user = response->user;
-    observer->last_con = endpoint->now;
     observer->szx = request->seen & TF_COAP_SEEN_BLOCK2 ? request->block2.szx : UINT8_MAX;
     observer->token_length = request->token_length;
     memcpy(observer->token, request->token, sizeof observer->token);
     (void)same_format(observer, out);
-    put_first(peer, observer);
-    tf_coap_pool_link(&endpoint->observers, observer,
-                      bucket_of(endpoint, peer, token_of(observer)));
-    *ret_observer = tf_coap_pool_handle(&endpoint->observers, observer);
+    *ret_observer = observer_link(endpoint, observer);
+}
+
+enum tf_err tf_coap_observe_again(struct tf_coap_endpoint *endpoint,
+                                  const struct tf_coap_registration *registration,
+                                  uint64_t *ret_observer, tf_time now)
+{
+    struct tf_bytes path = tf_bytes_of(registration->path, endpoint->config->path_size);
+    tf_coap_hash_value path_hash = endpoint->hash ? endpoint->hash(endpoint, path) : 0;
+    struct tf_coap_observer *observer;
+    struct tf_coap_peer *peer;
+
+    if (!endpoint->config->features.observe_server ||
+        registration->token.length > TF_COAP_TOKEN_MAX)
+        return TF_MISUSE;
+    endpoint->now = now;
+    if (endpoint->observers.used == endpoint->observers.count)
+        return TF_LIMIT;
+    peer = tf_coap_peer_get(endpoint, registration->path, path_hash);
+    if (!peer || observer_find(endpoint, peer, registration->token))
+        return TF_LIMIT;
+    observer = observer_new(endpoint, peer, registration->trusted);
+    observer->user = registration->user;
+    observer->szx = registration->block_szx;
+    observer->token_length = (uint8_t)registration->token.length;
+    if (registration->token.length)
+        memcpy(observer->token, registration->token.data, registration->token.length);
+    observer->format = registration->format;
+    observer->settled_format = true;
+    *ret_observer = observer_link(endpoint, observer);
+    return TF_OK;
 }
 
 /* ---- notifications ---- */

@@ -181,20 +181,31 @@ static inline uint64_t tf_shard_recorded_since(const struct tf_shard *shard, uin
     return store && store->appended != appended ? tf_store_current(store) : 0;
 }
 
-/* A ticket whose replies have all come ends when its batch (held.number) is done. */
+/* A ticket whose replies have all come ends when its batch (held.number) is done, or is refused
+ * when it never will be. */
 void tf_ticket_end(struct tf_shard *shard, struct tf_ticket *ticket);
 
 /* True: there is memory to hold one answer in. Without a store none is needed. */
 bool tf_held_ready(struct tf_shard *shard);
 
-/* Mails an answer when a batch is done (0: at once). False: no memory, nothing has happened. */
+/* Mails a TF_MAIL_TICKET when a batch is done (0: at once); where it never will be, with a refusal.
+ * False: no memory, nothing has happened. */
 bool tf_shard_hold(struct tf_shard *shard, unsigned to, const struct tf_mail *mail,
                    uint64_t number);
+
+/* Makes a TF_MAIL_TICKET a refusal: the store will never have what it tells of. */
+void tf_refuse_mail(struct tf_mail *mail);
 
 /* True: batch `number` is done, or there is no store. */
 static inline bool tf_shard_done(const struct tf_shard *shard, uint64_t number)
 {
     return number == 0 || tf_store_done(shard->config.store, number);
+}
+
+/* True: nothing that is not done will ever be. */
+static inline bool tf_shard_broken(const struct tf_shard *shard)
+{
+    return shard->config.store && tf_store_state(shard->config.store) == TF_STORE_BROKEN;
 }
 
 /* Takes note of what is done and lets go of what has waited for it, a bounded number. */

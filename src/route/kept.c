@@ -13,7 +13,6 @@
 #include "base/util.h"
 #include "route/internal.h"
 
-#define LOW_COUNT (2 * TF_KEPT_PAGE) /* so few in memory: time to read on */
 #define RETRY_AFTER (TF_SECOND / 10) /* a page that could not be read */
 
 static struct tf_store_client *store_of(const struct tf_queue *queue)
@@ -24,9 +23,8 @@ static struct tf_store_client *store_of(const struct tf_queue *queue)
 /* The lower of the queue's level and what the message is content with. */
 static uint8_t level_of(const struct tf_kept *kept, const struct tf_message *message)
 {
-    unsigned slack = TF_MIN(message->publication.envelope.slack, TF_STORE_DISK);
-    unsigned level = TF_STORE_DISK - slack;
-    return (uint8_t)TF_MIN(kept->level, level);
+    return (uint8_t)tf_stored_level((enum tf_store_level)kept->level,
+                                    &message->publication.envelope);
 }
 
 /* The level of what is in the store: that of a record which need not be there is the lowest. */
@@ -47,7 +45,7 @@ static uint32_t count_in_memory(const struct tf_queue *queue)
 static bool window_full(const struct tf_queue *queue)
 {
     return !tf_list_empty(&queue->available) &&
-           (count_in_memory(queue) >= TF_KEPT_WINDOW ||
+           (count_in_memory(queue) >= queue->shard->config.kept_window ||
             queue->bytes - queue->kept->tail_bytes >= TF_KEPT_WINDOW_BYTES);
 }
 
@@ -231,7 +229,7 @@ static void begin_page(struct tf_kept *kept)
     }
     kept->read = (struct tf_store_read){.queue = kept->id,
                                         .from = kept->next,
-                                        .entries = TF_KEPT_PAGE,
+                                        .entries = queue->shard->config.kept_page,
                                         .bytes = TF_KEPT_PAGE_BYTES,
                                         .done = page_done};
     if (tf_store_read(store_of(queue), &kept->read)) {
@@ -253,7 +251,8 @@ void tf_kept_page(struct tf_shard *shard)
 
 bool tf_kept_low(const struct tf_queue *queue)
 {
-    return tf_list_empty(&queue->available) || count_in_memory(queue) < LOW_COUNT;
+    return tf_list_empty(&queue->available) ||
+           count_in_memory(queue) < 2 * queue->shard->config.kept_page;
 }
 
 void tf_kept_retry(struct tf_shard *shard)
@@ -306,10 +305,9 @@ void tf_queue_unkeep(struct tf_queue *queue, bool forget)
 /* ---- recording ---- */
 
 enum tf_err tf_kept_reserve(struct tf_queue *queue, const struct tf_message *message,
-                            uint32_t id_count, uint8_t *ret_level)
+                            uint8_t *ret_level)
 {
     struct tf_kept *kept = queue->kept;
-    (void)id_count; /* as many as fit are recorded */
     if (!kept) {
         *ret_level = TF_STORE_MEMORY;
         return TF_OK;
@@ -333,6 +331,15 @@ enum tf_err tf_kept_reserve(struct tf_queue *queue, const struct tf_message *mes
 bool tf_kept_beyond(const struct tf_queue *queue)
 {
     return queue->kept && (queue->kept->tail_count || window_full(queue));
+}
+
+/* It is offered no more: recorded now, or gone. */
+static void end_offer(struct tf_kept *kept, struct tf_entry *entry)
+{
+    if (entry->fresh) {
+        entry->fresh = false;
+        kept->fresh = NULL;
+    }
 }
 
 void tf_kept_offer(struct tf_entry *entry)
@@ -363,10 +370,7 @@ void tf_kept_add(struct tf_entry *entry, uint8_t level, const struct tf_stored_e
     if (!kept) {
         return;
     }
-    if (entry->fresh) {
-        entry->fresh = false;
-        kept->fresh = NULL;
-    }
+    end_offer(kept, entry);
     if (level == TF_STORE_MEMORY) {
         return;
     }
@@ -410,10 +414,7 @@ void tf_kept_gone(struct tf_entry *entry)
     if (!kept) {
         return;
     }
-    if (entry->fresh) {
-        entry->fresh = false;
-        kept->fresh = NULL;
-    }
+    end_offer(kept, entry);
     if (entry->stored) {
         entry->stored = false;
         tf_store_settle(store_of(entry->queue), level_in_store(kept, entry->message), kept->id,

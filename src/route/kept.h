@@ -16,7 +16,7 @@
  *
  * Invariants:
  *  1. Every entry in memory with `stored` set, and every entry of the tail, is in the store;
- * nothing else of this queue is, but for what is being settled.
+ *     nothing else of this queue is, but for what is being settled.
  *  2. Positions in memory are below those of the tail, which are not below `next`.
  *  3. queue->count and ->bytes are those in memory and the tail's.
  *  4. At most one page is being read.
@@ -89,7 +89,7 @@ void tf_queue_unkeep(struct tf_queue *queue, bool forget);
  * that it was refused.
  */
 TF_MUST_USE enum tf_err tf_kept_reserve(struct tf_queue *queue, const struct tf_message *message,
-                                        uint32_t id_count, uint8_t *ret_level);
+                                        uint8_t *ret_level);
 
 /* True: the next entry belongs to the tail. */
 bool tf_kept_beyond(const struct tf_queue *queue);

@@ -25,7 +25,7 @@
 #include "route/queue.h"
 #include "route/shard.h"
 
-#define TF_QUEUE_NAME_MAX 65535u
+struct tf_stored_object;
 
 /* What a queue is made as. Views are copied. */
 struct tf_queue_spec {
@@ -227,15 +227,16 @@ struct tf_queue_command {
 struct tf_command_owner {
     struct tf_list commands;
     /* TF_OK, TF_NOT_FOUND, TF_EXISTS (see DELETE), TF_MISUSE (configured: not to be deleted),
-     * TF_LIMIT, TF_NO_MEMORY. `status` for the call. */
+     * TF_LIMIT, TF_NO_MEMORY. TF_CLOSED: it was to be `recorded`, and the store is broken.
+     * `status` for the call. */
     void (*done)(struct tf_command_owner *owner, uint64_t tag, enum tf_err err, uint64_t count,
                  const struct tf_queue_status *status);
 };
 
 /*
  * Runs a command in the home of the queue, a bounded number of entries a turn: a million of them
- * stop nobody. owner->done follows, never before this returns; it does not wait until the store has
- * what was done. TF_NO_MEMORY: nothing has begun.
+ * stop nobody. owner->done follows, never before this returns; it waits for the store only if
+ * command->recorded wants it. TF_NO_MEMORY: nothing has begun.
  */
 TF_MUST_USE enum tf_err tf_shard_queue_command(struct tf_shard *shard,
                                                const struct tf_queue_command *command,
@@ -250,12 +251,12 @@ void tf_command_owner_release(struct tf_command_owner *owner);
  * A named queue whose home this shard is; *ret lasts while it is there. Its bindings follow, then
  * tf_queue_restore for its entries. TF_PROTOCOL: the object makes no sense. TF_NO_MEMORY, TF_LIMIT.
  */
-struct tf_stored_object;
 TF_MUST_USE enum tf_err tf_named_restore(struct tf_shard *shard,
                                          const struct tf_stored_object *object,
                                          struct tf_queue **ret);
 
-/* Binds a restored named queue. Stands when mail is settled. TF_NO_MEMORY. */
+/* Binds a restored named queue. Stands when mail is settled. TF_PROTOCOL: the filter makes no
+ * sense. TF_NO_MEMORY. */
 TF_MUST_USE enum tf_err tf_named_restore_binding(struct tf_queue *queue, struct tf_bytes filter,
                                                  const struct tf_binding_options *options);
 

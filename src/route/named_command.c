@@ -3,8 +3,9 @@
  *
  *      asking shard                home of the queue                home of the queue `to`
  *        |---- COMMAND -------------->|  in shard->named.commands          |
- *        |                            |---- MOVE: a batch of messages ---->|  takes the first so
- * many |                            |<----------------------- MOVED -----|
+ *        |                            |---- MOVE: a batch of messages ---->|  takes some of
+ *        |                            |                                    |  them, the first ones
+ *        |                            |<----------------------- MOVED -----|
  *        |<------------------- DONE --|
  *
  * What is moved stays in its queue, acquired by the command, until the other queue has taken it; a
@@ -99,7 +100,10 @@ static void finish(struct tf_queue_work *work, struct tf_named_queue *named, enu
     }
     work->stored = work->command.recorded ? tf_shard_recorded(work->shard) : 0;
     work->finished = work->stored != 0;
-    if (work->finished) {
+    if (work->finished && tf_shard_broken(work->shard)) {
+        work->err = TF_CLOSED;
+        answer(work);
+    } else if (work->finished) {
         tf_list_push_back(&work->shard->named.moved, &work->node);
     } else {
         answer(work);
@@ -304,16 +308,20 @@ static void take_batch(struct tf_shard *shard, struct tf_queue_work *work)
     }
 }
 
-/* Answers for batches, and commands, that are on disk now. */
+/* Answers for batches, and commands, that are on disk now, or never will be. */
 static void answer_moved(struct tf_shard *shard)
 {
     struct tf_list_node *node;
     while ((node = tf_list_first(&shard->named.moved))) {
         struct tf_queue_work *work = tf_container_of(node, struct tf_queue_work, node);
-        if (!tf_store_done(shard->config.store, work->stored)) {
+        bool done = tf_store_done(shard->config.store, work->stored);
+        if (!done && !tf_shard_broken(shard)) {
             return;
         }
         tf_list_remove(node);
+        if (!done) { /* nor will it ever be */
+            *(work->finished ? &work->err : &work->batch_err) = TF_CLOSED;
+        }
         if (work->finished) {
             answer(work);
         } else {

@@ -224,7 +224,7 @@ enum tf_err tf_named_push(struct tf_named_queue *named, struct tf_publication *p
     }
     uint8_t level = TF_STORE_MEMORY;
     if (named->queue.kept &&
-        tf_kept_reserve(&named->queue, entry->entry.message, 0, &level) != TF_OK) {
+        tf_kept_reserve(&named->queue, entry->entry.message, &level) != TF_OK) {
         tf_named_entry_free(named->queue.shard->config.alloc, entry);
         return TF_NO_MEMORY;
     }

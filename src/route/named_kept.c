@@ -10,6 +10,7 @@
  */
 #include "base/assert.h"
 #include "base/mem.h"
+#include "route/address.h"
 #include "route/named_internal.h"
 
 #include <stdlib.h>
@@ -44,27 +45,20 @@ static enum tf_store_level level_of(const struct tf_named_queue *named)
     return named->queue.kept->level;
 }
 
-/* Room in the store. TF_NO_MEMORY, or TF_LIMIT: it takes nothing new. */
-static enum tf_err reserve(const struct tf_shard *shard, size_t bytes)
-{
-    enum tf_err err = tf_store_reserve(shard->config.store, bytes);
-    return err == TF_OK || err == TF_NO_MEMORY ? err : TF_LIMIT;
-}
-
 /* ---- entries ---- */
 
 /* What the store has of an entry; the charge is what it takes when it is read again. */
 static void describe(const struct tf_named_queue *named, const struct tf_named_entry *entry,
                      struct tf_stored_entry *ret)
 {
-    tf_time expires = tf_time_add(entry->timer.deadline, named->queue.shard->wall);
     uint64_t charge = tf_named_charge(entry);
-    *ret = (struct tf_stored_entry){.charge = (uint32_t)TF_MIN(charge, UINT32_MAX),
-                                    .expires = expires == TF_TIME_NEVER ? 0 : expires,
-                                    .attempts = entry->entry.attempts,
-                                    .qos = entry->entry.qos,
-                                    .retain = entry->entry.retain,
-                                    .acquired_before = entry->entry.acquired_before};
+    *ret = (struct tf_stored_entry){
+        .charge = (uint32_t)TF_MIN(charge, UINT32_MAX),
+        .expires = tf_stored_time(entry->timer.deadline, named->queue.shard->wall),
+        .attempts = entry->entry.attempts,
+        .qos = entry->entry.qos,
+        .retain = entry->entry.retain,
+        .acquired_before = entry->entry.acquired_before};
     if (entry->extra) {
         ret->annotations = entry->extra->annotations;
     }
@@ -139,10 +133,7 @@ static enum tf_err item(struct tf_queue *queue, uint64_t position,
                                      .acquired_before =
                                          stored->acquired_before ||
                                          position < tf_store_first_position(shard->config.store)};
-    entry->timer.deadline = TF_TIME_NEVER;
-    if (stored->expires) {
-        entry->timer.deadline = stored->expires > shard->wall ? stored->expires - shard->wall : 0;
-    }
+    entry->timer.deadline = tf_stored_time_read(stored->expires, shard->wall);
     if (!tf_named_load(named, entry, stored->annotations)) {
         alloc->free(alloc->ctx, entry, sizeof(*entry));
         return TF_NO_MEMORY;
@@ -181,22 +172,14 @@ void tf_named_page(struct tf_named_queue *named)
 
 /* ---- the queue and its bindings as objects ---- */
 
-static struct tf_bytes write_key(uint8_t *to, uint64_t id, struct tf_bytes filter)
-{
-    struct tf_writer writer = tf_writer_of(to, 8 + filter.length);
-    tf_write_u64(&writer, id);
-    tf_write_bytes(&writer, filter);
-    return tf_bytes_of(to, tf_writer_length(&writer));
-}
-
-/* Records the queue as `spec` has it. Errors of reserve: nothing has changed. */
+/* Records the queue as `spec` has it. Errors of tf_stored_reserve: nothing has changed. */
 static enum tf_err put_queue(struct tf_named_queue *named, const struct tf_queue_spec *spec)
 {
     struct tf_shard *shard = named->queue.shard;
     const struct tf_alloc *alloc = shard->config.alloc;
     size_t size = tf_stored_queue_size(spec);
     uint8_t *value = alloc->alloc(alloc->ctx, size);
-    enum tf_err err = value ? reserve(shard, named->name.length + size) : TF_NO_MEMORY;
+    enum tf_err err = value ? tf_stored_reserve(shard, named->name.length + size) : TF_NO_MEMORY;
     if (!err) {
         struct tf_writer writer = tf_writer_of(value, size);
         tf_stored_queue_write(&writer, named->queue.kept->id, spec);
@@ -228,11 +211,11 @@ static void remove_binding(const struct tf_named_queue *named, struct tf_bytes k
 static struct tf_named_bind *new_bind(const struct tf_shard *shard, uint64_t id, uint64_t tag,
                                       struct tf_bytes filter)
 {
-    size_t size = sizeof(struct tf_named_bind) + 8 + filter.length;
+    size_t size = sizeof(struct tf_named_bind) + TF_STORED_ID_BYTES + filter.length;
     struct tf_named_bind *bind = shard->config.alloc->alloc(shard->config.alloc->ctx, size);
     if (bind) {
         *bind = (struct tf_named_bind){.size = size, .tag = tag};
-        bind->key = write_key((uint8_t *)(bind + 1), id, filter);
+        bind->key = tf_stored_key_write((uint8_t *)(bind + 1), id, filter);
     }
     return bind;
 }
@@ -250,14 +233,14 @@ enum tf_err tf_named_keep_binding(struct tf_named_queue *named, struct tf_bytes 
     if (!named->queue.kept) {
         return TF_OK;
     }
-    if (filter.length > TF_JOURNAL_KEY_MAX - 8) {
+    if (filter.length > TF_JOURNAL_KEY_MAX - TF_STORED_ID_BYTES) {
         return TF_LIMIT;
     }
     struct tf_named_bind *bind = new_bind(shard, named->queue.kept->id, tag, filter);
     if (!bind) {
         return TF_NO_MEMORY;
     }
-    enum tf_err err = reserve(shard, bind->key.length + TF_STORED_BINDING_BYTES);
+    enum tf_err err = tf_stored_reserve(shard, bind->key.length + TF_STORED_BINDING_BYTES);
     if (err) {
         free_bind(shard, bind);
         return err;
@@ -396,7 +379,7 @@ static enum tf_err record_all(struct tf_named_queue *named)
     for (size_t i = 0; i < count && !err; i++) {
         uint8_t level;
         entries[i]->entry.stored = false;
-        err = tf_kept_reserve(&named->queue, entries[i]->entry.message, 0, &level);
+        err = tf_kept_reserve(&named->queue, entries[i]->entry.message, &level);
         if (!err) {
             tf_named_record(named, entries[i], level);
         }
@@ -415,9 +398,10 @@ static enum tf_err record_bindings(struct tf_named_queue *named)
         if (!key_of(named, node, &bind)) {
             return TF_NO_MEMORY;
         }
-        enum tf_err err = bind->key.length > TF_JOURNAL_KEY_MAX
-                              ? TF_LIMIT
-                              : reserve(shard, bind->key.length + TF_STORED_BINDING_BYTES);
+        enum tf_err err =
+            bind->key.length > TF_JOURNAL_KEY_MAX
+                ? TF_LIMIT
+                : tf_stored_reserve(shard, bind->key.length + TF_STORED_BINDING_BYTES);
         if (!err) {
             put_binding(named, bind->key,
                         &tf_container_of(node, struct tf_binding, in_queue)->options);
@@ -476,7 +460,7 @@ enum tf_err tf_named_keep_as(struct tf_named_queue *named, const struct tf_queue
         tf_named_forget_bindings(named);
         tf_queue_unkeep(&named->queue, true);
     }
-    return err == TF_OK || err == TF_NO_MEMORY ? err : TF_LIMIT;
+    return err;
 }
 
 /* ---- at the start ---- */
@@ -492,7 +476,7 @@ enum tf_err tf_named_restore(struct tf_shard *shard, const struct tf_stored_obje
     if (err) {
         return err;
     }
-    if (id == 0 || object->key.length == 0 || tf_named_queue_find(shard, object->key)) {
+    if (object->key.length == 0 || tf_named_queue_find(shard, object->key)) {
         return TF_PROTOCOL;
     }
     spec.configured = false;
@@ -518,6 +502,9 @@ enum tf_err tf_named_restore_binding(struct tf_queue *queue, struct tf_bytes fil
                                      const struct tf_binding_options *options)
 {
     struct tf_named_queue *named = named_of(queue);
+    if (!tf_filter_valid(filter)) {
+        return TF_PROTOCOL;
+    }
     named->binds_waiting++;
     enum tf_err err = tf_shard_bind(queue->shard, queue, filter, options, false, &named->binds,
                                     named->bind_tag + 1);

@@ -225,8 +225,7 @@ static enum tf_err new_entry(struct tf_queue *queue, struct tf_publication *publ
     if (!message) {
         return TF_NO_MEMORY;
     }
-    if (queue->kept && delivery->qos &&
-        tf_kept_reserve(queue, message, delivery->ids.count, &level)) {
+    if (queue->kept && delivery->qos && tf_kept_reserve(queue, message, &level)) {
         tf_message_unref(message);
         return TF_NO_MEMORY;
     }

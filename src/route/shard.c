@@ -16,6 +16,8 @@ enum tf_err tf_shard_init(struct tf_shard *shard, const struct tf_shard_config *
 {
     memset(shard, 0, sizeof(*shard));
     shard->config = *config;
+    shard->config.kept_window = config->kept_window ? config->kept_window : TF_KEPT_WINDOW;
+    shard->config.kept_page = config->kept_page ? config->kept_page : TF_KEPT_PAGE;
     shard->count = tf_post_office_count(config->office);
     shard->now = now;
     tf_timers_init(&shard->timers, now);
@@ -276,6 +278,7 @@ static uint32_t mail_message(struct tf_shard *shard, struct tf_message *message,
             sent++;
         }
     }
+    shard->counters.valued += valued != 0;
     if (transaction && sent) {
         tf_store_join(shard->config.store, transaction, sent + 1);
     }
@@ -427,7 +430,11 @@ static void on_message(struct tf_shard *shard, const struct tf_mail *mail, unsig
 /* Sends the reply that found no memory. False: there is still none. */
 static bool send_reply(struct tf_shard *shard)
 {
-    if (shard->reply_waits && tf_shard_done(shard, shard->reply_number)) {
+    bool broken = shard->reply_waits && tf_shard_broken(shard);
+    if (shard->reply_waits && (broken || tf_shard_done(shard, shard->reply_number))) {
+        if (broken) {
+            tf_refuse_mail(&shard->reply);
+        }
         shard->reply_waits = !tf_shard_post(shard, shard->reply_to, &shard->reply);
     }
     return !shard->reply_waits;
@@ -530,7 +537,7 @@ bool tf_shard_flush(struct tf_shard *shard)
     bool congested = tf_mail_flush(shard->config.office, shard->config.number);
     if (shard->config.store) {
         tf_shard_submit(shard);
-        congested |= tf_store_congested(shard->config.store);
+        congested |= tf_store_overrun(shard->config.store);
     }
     return congested;
 }

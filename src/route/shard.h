@@ -12,9 +12,12 @@
  *
  * Writing a value under a condition, reading one and watching one are in value_access.h.
  *
+ * With a store, what must survive is recorded in the turn in which it happens; nothing waits for
+ * it but output, and answers to other shards (shard_store.c).
+ *
  * Call protocol for a turn: tf_shard_time; the fronts' input (publish, bind, settle);
- * tf_shard_receive; tf_shard_expire; write the connections; tf_shard_flush. tf_shard_deadline tells
- * when the next turn is wanted without input.
+ * tf_shard_receive; tf_shard_expire; tf_shard_submit; write the connections; tf_shard_flush.
+ * tf_shard_deadline tells when the next turn is wanted without input.
  */
 #ifndef TF_ROUTE_SHARD_H
 #define TF_ROUTE_SHARD_H
@@ -27,6 +30,8 @@
 #include "route/value.h"
 #include "route/value_access.h"
 #include "store/store.h"
+
+struct tf_stored_object;
 
 /* The broker's mail types start here; the shard hands them to `config.receive`. */
 #define TF_MAIL_BROKER 64u
@@ -52,6 +57,8 @@ struct tf_shard_config {
     struct tf_message *(*virtual_next)(void *ctx, struct tf_bytes filter, struct tf_bytes last);
     void *ctx;
     struct tf_store_client *store; /* this shard's; NULL: nothing is kept */
+    /* Entries of a kept queue in memory, and of a page: see kept.h; 0: TF_KEPT_WINDOW, _PAGE. */
+    uint32_t kept_window, kept_page;
 };
 
 /* What became of a publication. */
@@ -140,6 +147,7 @@ struct tf_named_shard {
 
 struct tf_shard_counters {
     uint64_t published, routed, dropped, tickets;
+    uint64_t valued; /* mailed to the home of their value */
 };
 
 struct tf_shard {
@@ -267,9 +275,11 @@ bool tf_shard_flush(struct tf_shard *shard);
 
 /* ---- at the start, before any turn: what the store has kept (restore.c) ---- */
 
+/* About so many bindings will come in all shards, and values: room in the tables at once. */
+void tf_shard_restore_reserve(struct tf_shard *shard, size_t bindings, size_t values);
+
 /* The value of an address whose home this shard is. TF_PROTOCOL: it makes no sense. TF_LIMIT,
  * TF_NO_MEMORY. */
-struct tf_stored_object;
 TF_MUST_USE enum tf_err tf_shard_restore_value(struct tf_shard *shard,
                                                const struct tf_stored_object *object);
 

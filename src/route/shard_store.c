@@ -10,6 +10,8 @@
  * stopped reading until the store is done could wait for one that waits for it, since batches may
  * join.
  *
+ * When the store is broken, what waits will never be on disk: it is let go as a refusal.
+ *
  * Invariants: `held` is in order of numbers. No number in it is 0. Nothing in it is known to be
  * done at the end of tf_held_work, unless `held_left`.
  */
@@ -29,7 +31,8 @@ struct held_mail {
 
 void tf_shard_wall(struct tf_shard *shard, tf_time wall)
 {
-    shard->wall = wall - shard->now;
+    /* a clock that nobody has set may be behind: then times are kept as if the run began in 1970 */
+    shard->wall = wall > shard->now ? wall - shard->now : 0;
 }
 
 uint64_t tf_shard_recorded(const struct tf_shard *shard)
@@ -59,9 +62,25 @@ static void hold(struct tf_shard *shard, struct tf_held *held, uint64_t number)
     tf_list_insert_after(where ? where : &shard->held.head, &held->node);
 }
 
+/* The store will never have it. */
+static void refuse_ticket(struct tf_ticket *ticket)
+{
+    ticket->result.refused = true;
+    ticket->result.taken = 0;
+}
+
+void tf_refuse_mail(struct tf_mail *mail)
+{
+    mail->reason = true;
+    mail->value = 0;
+}
+
 void tf_ticket_end(struct tf_shard *shard, struct tf_ticket *ticket)
 {
     if (tf_shard_done(shard, ticket->held.number)) {
+        tf_ticket_finish(shard, ticket);
+    } else if (tf_shard_broken(shard)) {
+        refuse_ticket(ticket);
         tf_ticket_finish(shard, ticket);
     } else {
         ticket->held.ticket = ticket;
@@ -83,6 +102,11 @@ bool tf_shard_hold(struct tf_shard *shard, unsigned to, const struct tf_mail *ma
 {
     if (tf_shard_done(shard, number)) {
         return tf_shard_post(shard, to, mail);
+    }
+    if (tf_shard_broken(shard)) {
+        struct tf_mail refusal = *mail;
+        tf_refuse_mail(&refusal);
+        return tf_shard_post(shard, to, &refusal);
     }
     if (!tf_held_ready(shard)) {
         return false;
@@ -116,16 +140,30 @@ static bool let_go(struct tf_shard *shard, struct tf_held *held)
     return true;
 }
 
+/* It waits for what will never be on disk. */
+static void refuse(struct tf_held *held)
+{
+    if (held->ticket) {
+        refuse_ticket(held->ticket);
+    } else {
+        tf_refuse_mail(&tf_container_of(held, struct held_mail, held)->mail);
+    }
+}
+
 void tf_held_work(struct tf_shard *shard)
 {
     struct tf_list_node *node;
     unsigned left = HELD_BUDGET;
+    bool broken = tf_shard_broken(shard); /* before what is done is looked at */
     (void)tf_store_receive(shard->config.store);
     shard->held_left = false;
     while ((node = tf_list_first(&shard->held))) {
         struct tf_held *held = tf_container_of(node, struct tf_held, node);
         if (!tf_shard_done(shard, held->number)) {
-            return;
+            if (!broken) {
+                return;
+            }
+            refuse(held);
         }
         if (left-- == 0 || !let_go(shard, held)) {
             shard->held_left = true;

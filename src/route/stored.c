@@ -430,6 +430,22 @@ void tf_stored_room_release(struct tf_shard *shard)
     }
 }
 
+enum tf_err tf_stored_reserve(struct tf_shard *shard, size_t bytes)
+{
+    enum tf_err err = tf_store_reserve(shard->config.store, bytes);
+    return err == TF_OK || err == TF_NO_MEMORY ? err : TF_LIMIT;
+}
+
+void tf_stored_hold(void *owner)
+{
+    (void)tf_message_ref(owner);
+}
+
+void tf_stored_let_go(void *owner)
+{
+    tf_message_unref(owner);
+}
+
 enum tf_err tf_stored_message(struct tf_shard *shard, struct tf_message *message,
                               struct tf_store_message *ret)
 {

@@ -22,9 +22,11 @@ enum tf_stored_kind {
                             large, else has it */
     TF_STORED_SESSION,   /* of the MQTT front: the client id. Refers to its will */
     TF_STORED_RECEIVED,  /* a QoS 2 packet id of a session: id of its queue (8 bytes), packet id */
-    TF_STORED_TRANSFER   /* of the AMQP front: a delivery that it has accepted and whose sender may
+    TF_STORED_TRANSFER,  /* of the AMQP front: a delivery that it has accepted and whose sender may
                             not know: container's id and link's name, each behind its length (2
                             bytes), then the delivery's tag. Home: that of the container's id */
+    TF_STORED_OBSERVER   /* of the CoAP front: an observer that asked to survive: the shard (2
+                            bytes), then the front's. Home: that shard, whose socket it came by */
 };
 
 /* An object as it is read at the start. Views of the store, for the call. */
@@ -37,12 +39,45 @@ struct tf_stored_object {
 /* A time as it is stored, `wall` being what is added to it (tf_shard.wall); and back. */
 static inline uint64_t tf_stored_time(tf_time time, tf_time wall)
 {
-    uint64_t stored = time + wall;
-    return time == TF_TIME_NEVER ? 0 : stored ? stored : 1;
+    tf_time stored = tf_time_add(time, wall);
+    return stored == TF_TIME_NEVER ? 0 : stored ? stored : 1;
 }
 static inline tf_time tf_stored_time_read(uint64_t stored, tf_time wall)
 {
     return stored == 0 ? TF_TIME_NEVER : stored > wall ? stored - wall : 0;
+}
+
+/* How safe a message is kept where `level` is wanted: no safer than its listener or address asks.
+ */
+static inline enum tf_store_level tf_stored_level(enum tf_store_level level,
+                                                  const struct tf_envelope *envelope)
+{
+    unsigned slack = envelope->slack < TF_STORE_DISK ? envelope->slack : TF_STORE_DISK;
+    unsigned allowed = TF_STORE_DISK - slack;
+    return level < allowed ? level : (enum tf_store_level)allowed;
+}
+
+/* What belongs to a queue (a binding, a packet id) has a key that begins with the queue's id. */
+#define TF_STORED_ID_BYTES 8u
+/* Writes such a key, TF_STORED_ID_BYTES and `rest`, into `buffer`. */
+static inline struct tf_bytes tf_stored_key_write(uint8_t *buffer, uint64_t id,
+                                                  struct tf_bytes rest)
+{
+    struct tf_writer writer = tf_writer_of(buffer, TF_STORED_ID_BYTES + rest.length);
+    tf_write_u64(&writer, id);
+    tf_write_bytes(&writer, rest);
+    return tf_bytes_of(buffer, tf_writer_length(&writer));
+}
+/* Takes the id off a key, which is `rest` then; 0: there is none, nothing is taken off. */
+static inline uint64_t tf_stored_key_read(struct tf_bytes *key)
+{
+    struct tf_reader reader = tf_reader_of(*key);
+    uint64_t id = tf_read_u64(&reader);
+    if (reader.failed || id == 0) {
+        return 0;
+    }
+    *key = tf_read_rest(&reader);
+    return id;
 }
 
 /* ---- messages ---- */
@@ -104,9 +139,17 @@ TF_MUST_USE enum tf_err tf_stored_value_read(struct tf_bytes value, uint64_t *re
 
 /* ---- appending, for those who record ---- */
 
+/* tf_store_reserve, for whoever is told in the route's words. TF_NO_MEMORY. TF_LIMIT: it is too
+ * much, or the store takes nothing new, full or broken: refuse what was asked for. */
+TF_MUST_USE enum tf_err tf_stored_reserve(struct tf_shard *shard, size_t bytes);
+
+/* The store's tf_store_config.hold and let_go for the messages of tf_stored_message. */
+void tf_stored_hold(void *owner);
+void tf_stored_let_go(void *owner);
+
 /*
- * What the store is given of a message; its head is written into the shard's scratch, which lasts
- * until the next call, unless the store has it already. TF_NO_MEMORY.
+ * What the store is given of a message, which is its owner; its head is written into the shard's
+ * scratch, which lasts until the next call, unless the store has it already. TF_NO_MEMORY.
  */
 TF_MUST_USE enum tf_err tf_stored_message(struct tf_shard *shard, struct tf_message *message,
                                           struct tf_store_message *ret);

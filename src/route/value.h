@@ -67,7 +67,7 @@ void tf_values_release(struct tf_values *values);
 
 /*
  * Sets the value of the message's address, or clears it (envelope.clear); takes a count of its own.
- * TF_LIMIT: more values or bytes than allowed.
+ * TF_LIMIT: more values or bytes than allowed. TF_NO_MEMORY. Then the value is as it was.
  */
 TF_MUST_USE enum tf_err tf_values_set(struct tf_values *values, struct tf_message *message,
                                       unsigned writer);

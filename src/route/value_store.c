@@ -8,9 +8,9 @@
  */
 #include "base/assert.h"
 #include "base/mem.h"
-#include "base/utf8.h"
 #include "base/util.h"
 #include "base/views.h"
+#include "route/address.h"
 #include "route/internal.h"
 
 #define INLINE_MAX 512u /* bytes of head and body */
@@ -28,9 +28,7 @@ static enum tf_store_level level_of(const struct tf_shard *shard, const struct t
     if (!shard->config.store || of_system(envelope->address)) {
         return TF_STORE_MEMORY;
     }
-    unsigned slack = TF_MIN(envelope->slack, TF_STORE_DISK);
-    unsigned level = TF_STORE_DISK - slack;
-    return (enum tf_store_level)(envelope->qos ? level : TF_MIN(level, TF_STORE_OS));
+    return tf_stored_level(envelope->qos ? TF_STORE_DISK : TF_STORE_OS, envelope);
 }
 
 /* Bytes of a message if it is to be part of its value; 0: it is referred to. */
@@ -55,9 +53,7 @@ static enum tf_err reserve(struct tf_shard *shard, const struct tf_message *mess
             return TF_NO_MEMORY;
         }
     }
-    enum tf_err err = tf_store_reserve(shard->config.store,
-                                       envelope->address.length + TF_STORED_VALUE_BYTES + bytes);
-    return err == TF_NO_MEMORY ? err : err ? TF_LIMIT : TF_OK;
+    return tf_stored_reserve(shard, envelope->address.length + TF_STORED_VALUE_BYTES + bytes);
 }
 
 static void record(struct tf_shard *shard, const struct tf_value *value, enum tf_store_level level)
@@ -121,30 +117,14 @@ enum tf_err tf_value_set(struct tf_shard *shard, struct tf_message *message, uns
     return TF_OK;
 }
 
-/* True if an address may have a value that is stored. */
-static bool valid_address(struct tf_bytes address)
-{
-    unsigned levels = 1;
-    if (address.length == 0 || of_system(address) || !tf_utf8_valid_mqtt(address)) {
-        return false;
-    }
-    for (size_t i = 0; i < address.length; i++) {
-        levels += address.data[i] == '/';
-        if (address.data[i] == '+' || address.data[i] == '#') {
-            return false;
-        }
-    }
-    return levels <= TF_LEVELS_MAX;
-}
-
 /* Gives back a message as the value of its address. */
 static enum tf_err restore(struct tf_shard *shard, const struct tf_stored_object *object,
                            struct tf_message *message, uint64_t version, uint64_t shown)
 {
     const struct tf_envelope *envelope = &message->publication.envelope;
     struct tf_value *value;
-    if (!tf_bytes_equal(envelope->address, object->key) || !valid_address(object->key) ||
-        tf_values_get(&shard->values, object->key)) {
+    if (!tf_bytes_equal(envelope->address, object->key) || !tf_address_valid(object->key) ||
+        of_system(object->key) || tf_values_get(&shard->values, object->key)) {
         return TF_PROTOCOL;
     }
     if (envelope->expires <= shard->now) {
@@ -181,4 +161,11 @@ enum tf_err tf_shard_restore_value(struct tf_shard *shard, const struct tf_store
         tf_message_unref(message);
     }
     return err;
+}
+
+void tf_shard_restore_reserve(struct tf_shard *shard, size_t bindings, size_t values)
+{
+    tf_map_reserve(&shard->routes.literals, bindings); /* those of the others, too */
+    tf_map_reserve(&shard->bindings, bindings / shard->count);
+    tf_map_reserve(&shard->values.map, values / shard->count);
 }

@@ -34,8 +34,13 @@ bool tf_condition_holds(const struct tf_condition *condition, const struct tf_va
 
 /* The write ends when `waiting` shards have answered and batch `number` (0: none) is done. */
 static enum tf_err await(struct tf_shard *shard, struct tf_ticket *ticket, uint32_t waiting,
-                         uint64_t number, const struct tf_published *result)
+                         uint64_t number, struct tf_published *result)
 {
+    if (!waiting && !tf_shard_done(shard, number) && tf_shard_broken(shard)) {
+        result->refused = true; /* it has broken in this very moment */
+        result->taken = 0;
+        return TF_OK;
+    }
     ticket->waiting = waiting;
     ticket->held.number = number;
     ticket->result = *result;

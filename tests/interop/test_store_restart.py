@@ -265,6 +265,7 @@ class Mqtt(StoredCase):
                 "properties": {"content_type": "text/plain"}}
         self.session("one", will=will)
         self.session("orderly", will=dict(will, topic="will/orderly")).leave()
+        self.fence()
         self.again()
         watcher = self.session("watcher", present=True)
         got = watcher.message()

@@ -68,6 +68,7 @@ struct driver {
     enum tf_store_state told;    /* the last state that it told */
     struct tf_restored restored; /* by the last driver_start */
     size_t restore_fails_at;     /* there is no memory for this allocation of the next restore */
+    bool restore_starved;        /* that allocation was asked for */
     enum tf_err restore_err;
 };
 

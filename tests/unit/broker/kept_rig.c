@@ -10,18 +10,18 @@
 
 #include "unit/broker/kept_rig.h"
 
-struct kept_rig *kept_prepare(unsigned shards)
+struct kept_rig *kept_prepare(void (*init)(struct driver *driver, unsigned shards), unsigned shards)
 {
     struct kept_rig *rig = calloc(1, sizeof(*rig));
     sim_disk_init(&rig->disk, 1);
-    driver_init(&rig->driver, shards);
+    init(&rig->driver, shards);
     driver_keep(&rig->driver, &rig->disk.disk);
     return rig;
 }
 
 struct kept_rig *kept_start(unsigned shards)
 {
-    struct kept_rig *rig = kept_prepare(shards);
+    struct kept_rig *rig = kept_prepare(driver_init, shards);
     driver_start(&rig->driver);
     return rig;
 }

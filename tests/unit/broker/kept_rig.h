@@ -8,7 +8,7 @@
 #include "unit/store/sim_disk.h"
 
 struct kept_rig {
-    struct driver driver;
+    struct driver driver; /* must be first */
     struct sim_disk disk;
     uint64_t seed;
 };
@@ -16,8 +16,10 @@ struct kept_rig {
 /* Connects with a session that outlasts its connection by an hour. */
 extern const struct hello kept_lasting;
 
-/* A broker that has never run, to be changed; then driver_start. */
-struct kept_rig *kept_prepare(unsigned shards);
+/* A broker that has never run, to be changed; then driver_start. `init`: driver_init, or that of
+ * another protocol. */
+struct kept_rig *kept_prepare(void (*init)(struct driver *driver, unsigned shards),
+                              unsigned shards);
 
 /* One that runs. */
 struct kept_rig *kept_start(unsigned shards);

@@ -11,49 +11,31 @@
 #include <cmocka.h>
 
 #include "unit/broker/amqp_driver.h"
-#include "unit/store/sim_disk.h"
+#include "unit/broker/kept_rig.h"
 
 #include <trefoil/amqp_value.h>
 
 static const struct tf_bytes none = {NULL, 0};
 
-struct kept {
-    struct driver driver; /* must be first */
-    struct sim_disk disk;
-};
-
 static struct driver *start(unsigned shards, bool stored)
 {
-    struct kept *kept = malloc(sizeof(*kept));
-    amqp_driver_init(&kept->driver, shards);
-    sim_disk_init(&kept->disk, 1);
-    kept->driver.disk = stored ? &kept->disk.disk : NULL;
-    driver_start(&kept->driver);
-    return &kept->driver;
+    struct kept_rig *rig = kept_prepare(amqp_driver_init, shards);
+    if (!stored) {
+        rig->driver.disk = NULL;
+    }
+    driver_start(&rig->driver);
+    return &rig->driver;
 }
 
 static void stop(struct driver *driver)
 {
-    struct kept *kept = (struct kept *)driver;
-    driver_stop(driver);
-    sim_disk_release(&kept->disk);
-    free(kept);
+    kept_stop((struct kept_rig *)driver);
 }
 
 /* The power fails: what was not synced is gone. Starts again. */
 static void cut_power(struct driver *driver, unsigned shards)
 {
-    struct kept *kept = (struct kept *)driver;
-    struct sim_disk left;
-    sim_disk_crash(&kept->disk, &left, 3, 0);
-    driver_end(driver);
-    sim_disk_release(&kept->disk);
-    kept->disk = left;
-    driver->disk = &kept->disk.disk;
-    driver->count = shards;
-    driver->now += TF_SECOND;
-    driver_start(driver);
-    assert_int_equal(driver->restored.orphans, 0);
+    kept_crash((struct kept_rig *)driver, shards, TF_SECOND);
 }
 
 /* ---- a sender, frame by frame ---- */

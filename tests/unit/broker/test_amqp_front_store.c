@@ -12,45 +12,24 @@
 
 #include "store/store_internal.h"
 #include "unit/broker/amqp_driver.h"
-#include "unit/store/sim_disk.h"
-
-struct kept {
-    struct driver driver; /* must be first */
-    struct sim_disk disk;
-};
+#include "unit/broker/kept_rig.h"
 
 static struct driver *start(unsigned shards)
 {
-    struct kept *kept = malloc(sizeof(*kept));
-    amqp_driver_init(&kept->driver, shards);
-    sim_disk_init(&kept->disk, 1);
-    kept->driver.disk = &kept->disk.disk;
-    driver_start(&kept->driver);
-    return &kept->driver;
+    struct kept_rig *rig = kept_prepare(amqp_driver_init, shards);
+    driver_start(&rig->driver);
+    return &rig->driver;
 }
 
 static void stop(struct driver *driver)
 {
-    struct kept *kept = (struct kept *)driver;
-    driver_stop(driver);
-    sim_disk_release(&kept->disk);
-    free(kept);
+    kept_stop((struct kept_rig *)driver);
 }
 
 /* The power fails: what was not synced is gone. Starts again. */
 static void cut_power(struct driver *driver, unsigned shards)
 {
-    struct kept *kept = (struct kept *)driver;
-    struct sim_disk left;
-    sim_disk_crash(&kept->disk, &left, 3, 0);
-    driver_end(driver);
-    sim_disk_release(&kept->disk);
-    kept->disk = left;
-    driver->disk = &kept->disk.disk;
-    driver->count = shards;
-    driver->now += TF_SECOND;
-    driver_start(driver);
-    assert_int_equal(driver->restored.orphans, 0);
+    kept_crash((struct kept_rig *)driver, shards, TF_SECOND);
 }
 
 /* The store's thread goes on. */
@@ -156,6 +135,38 @@ static void test_settled_second(void **state)
     }
 }
 
+/* It is never told by a broken store: the connection ends instead. */
+static void test_settled_second_broken(void **state)
+{
+    struct tf_amqp_state accepted = {.type = TF_AMQP_STATE_ACCEPTED};
+    char name[16];
+    (void)state;
+    struct driver *driver = start(3);
+    struct far_session *session = far_open(driver, 0, "container");
+    struct far *far = session->far;
+    unsigned home = driver_home(driver, "container");
+    struct tf_amqp_attach attach = far_from(amqp_name(driver, name, "q", (home + 1) % 3));
+    assert_true(far_text(far_sender(session, name, NULL), "x"));
+    far_run(driver);
+    attach.rcv_settle_mode = TF_AMQP_RCV_SECOND;
+    struct far_link *receiver = far_attach(session, "second", &attach);
+    far_credit(receiver, 1, false);
+    driver->store_rests = true;
+    struct far_message *message = far_take(receiver);
+    assert_true(far_is(message, "x"));
+    assert_int_equal(tf_amqp_dispose(far->machine, message->delivery, &accepted, false), TF_OK);
+    far_drop(message);
+    far_run(driver);
+    assert_false(far->closed);
+    tf_store_break(driver->store);
+    go_on(driver);
+    assert_true(far->closed);
+    assert_int_equal(far->condition, TF_AMQP_INTERNAL_ERROR);
+    cut_power(driver, 3);
+    far_expect(far_receiver(far_open(driver, 0, "again"), name, 10, "queue"), "x");
+    stop(driver);
+}
+
 /* A store that takes nothing new: rejected, and what needs no store goes on. */
 static void test_full(void **state)
 {
@@ -238,6 +249,44 @@ static void test_subscription(void **state)
     stop(driver);
 }
 
+/* That a subscription was closed is answered when it is gone for good, wherever its queue is; and
+ * refused, not kept silent about, when it can never be. */
+static void test_subscription_closed(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 8; i++) {
+        char name[] = "lasting-0";
+        struct driver *driver = start(i % 2 ? 3 : 1);
+        struct far_session *session = far_open(driver, 0, "container");
+        struct tf_amqp_attach attach = far_from("topic://news");
+        attach.source.durable = TF_AMQP_DURABLE_CONFIGURATION;
+        attach.source.expiry_policy = TF_AMQP_EXPIRY_NEVER;
+        name[8] = (char)('0' + i); /* in different homes */
+        struct far_link *link = far_attach(session, name, &attach);
+        assert_true(link->attached);
+        driver->store_rests = true;
+        if (i >= 6) {
+            tf_store_break(driver->store);
+        }
+        far_detach(link, true);
+        assert_true(i >= 6 || link->machine);
+        go_on(driver);
+        assert_null(link->machine);
+        cut_power(driver, 2);
+        session = far_open(driver, 1, "other");
+        assert_true(far_text(far_sender(session, "topic://news", NULL), "x"));
+        far_run(driver);
+        link = far_attach(far_open(driver, 0, "container"), name, &attach);
+        far_credit(link, 10, false);
+        if (i < 6) {
+            far_expect_nothing(link);
+        } else {
+            far_expect(link, "x");
+        }
+        stop(driver);
+    }
+}
+
 /* What a request has changed is on disk before it is answered; looking waits for nothing. */
 static void try_management(struct driver *driver)
 {
@@ -294,9 +343,14 @@ static void test_management(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_accepted),     cmocka_unit_test(test_settled_second),
-        cmocka_unit_test(test_full),         cmocka_unit_test(test_slow),
-        cmocka_unit_test(test_subscription), cmocka_unit_test(test_management),
+        cmocka_unit_test(test_accepted),
+        cmocka_unit_test(test_settled_second),
+        cmocka_unit_test(test_settled_second_broken),
+        cmocka_unit_test(test_full),
+        cmocka_unit_test(test_slow),
+        cmocka_unit_test(test_subscription),
+        cmocka_unit_test(test_subscription_closed),
+        cmocka_unit_test(test_management),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

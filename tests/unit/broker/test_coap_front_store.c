@@ -12,44 +12,25 @@
 
 #include "store/store_internal.h"
 #include "unit/broker/coap_driver.h"
-#include "unit/store/sim_disk.h"
-
-struct kept {
-    struct driver driver; /* must be first */
-    struct sim_disk disk;
-};
+#include "unit/broker/kept_rig.h"
 
 static struct driver *start(unsigned shards)
 {
-    struct kept *kept = malloc(sizeof(*kept));
-    coap_driver_init(&kept->driver, shards);
-    sim_disk_init(&kept->disk, 1);
-    kept->driver.disk = &kept->disk.disk;
-    driver_start(&kept->driver);
-    return &kept->driver;
+    struct kept_rig *rig = kept_prepare(coap_driver_init, shards);
+    driver_start(&rig->driver);
+    return &rig->driver;
 }
 
 static void stop(struct driver *driver)
 {
-    struct kept *kept = (struct kept *)driver;
     coap_driver_expect_idle(driver);
-    driver_stop(driver);
-    sim_disk_release(&kept->disk);
-    free(kept);
+    kept_stop((struct kept_rig *)driver);
 }
 
 /* The power fails: what was not synced is gone. Starts again. */
 static void cut_power(struct driver *driver)
 {
-    struct kept *kept = (struct kept *)driver;
-    struct sim_disk left;
-    sim_disk_crash(&kept->disk, &left, 3, 0);
-    driver_end(driver);
-    sim_disk_release(&kept->disk);
-    kept->disk = left;
-    driver->disk = &kept->disk.disk;
-    driver->now += TF_SECOND;
-    driver_start(driver);
+    kept_crash((struct kept_rig *)driver, driver->count, TF_SECOND);
 }
 
 static void go_on(struct driver *driver)

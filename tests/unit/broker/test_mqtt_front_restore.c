@@ -316,10 +316,13 @@ static void test_restore_without_memory(void **state)
         driver->restore_fails_at = nth++;
         kept_crash(rig, 2, 0);
         driver_check(driver);
-    } while (driver->restore_err);
+        if (!driver->restore_err) { /* what failed can be done without */
+            assert_int_equal(driver->restored.sessions, 2);
+            assert_int_equal(driver->restored.under_way, 12);
+        }
+    } while (driver->restore_starved);
     assert_true(nth > 20);
-    assert_int_equal(driver->restored.sessions, 2);
-    assert_int_equal(driver->restored.under_way, 12);
+    assert_int_equal(driver->restore_err, TF_OK);
     kept_stop(rig);
 }
 

@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "store/store_internal.h"
 #include "unit/broker/kept_rig.h"
 
 /* A session, its subscriptions and what was queued for it, whatever the number of shards. */
@@ -368,6 +369,25 @@ static void test_expiry(void **state)
     kept_stop(rig);
 }
 
+/* One that was attached goes away with the broker, once: another start does not begin anew. */
+static void test_expiry_of_the_attached(void **state)
+{
+    (void)state;
+    struct kept_rig *rig = kept_start(2);
+    struct driver *driver = &rig->driver;
+    struct client a;
+    peer_connect(&a, driver, 0, "a", (struct hello){.expiry = 100});
+    kept_crash(rig, 2, 0);
+    driver_advance(driver, 60 * TF_SECOND);
+    kept_crash(rig, 1, 0);
+    assert_int_equal(driver->restored.sessions, 1);
+    driver_advance(driver, 39 * TF_SECOND);
+    assert_non_null(driver_session(driver, "a"));
+    driver_advance(driver, 2 * TF_SECOND);
+    assert_null(driver_session(driver, "a"));
+    kept_stop(rig);
+}
+
 /* A session that was away before the clock began, as after the machine was started anew. */
 static void test_away_before_the_clock(void **state)
 {
@@ -469,7 +489,7 @@ static void test_expiry_zero(void **state)
 static void test_levels(void **state)
 {
     (void)state;
-    struct kept_rig *rig = kept_prepare(2);
+    struct kept_rig *rig = kept_prepare(driver_init, 2);
     struct driver *driver = &rig->driver;
     struct client a, p;
     driver->config.listeners[0].durability = TF_CONFIG_DURABILITY_MEMORY;
@@ -525,7 +545,7 @@ static void test_long_queue(void **state)
 {
     (void)state;
     enum { COUNT = 1500 };
-    struct kept_rig *rig = kept_prepare(2);
+    struct kept_rig *rig = kept_prepare(driver_init, 2);
     struct driver *driver = &rig->driver;
     struct client a, p;
     struct reply reply;
@@ -632,6 +652,40 @@ static void test_full(void **state)
     kept_stop(rig);
 }
 
+/* A store that is broken: what would have to be kept is refused, all else is served. */
+static void test_broken(void **state)
+{
+    (void)state;
+    struct kept_rig *rig = kept_start(1);
+    struct driver *driver = &rig->driver;
+    struct client a, other;
+    peer_connect(&a, driver, 0, "a", kept_lasting);
+    peer_subscribe(&a, "t", 2);
+    driver_cut(a.conn);
+    driver_run(driver);
+    tf_store_break(driver->store);
+    driver_run(driver);
+    for (unsigned clean = 0; clean < 2; clean++) {
+        struct hello hello = kept_lasting;
+        hello.clean = clean;
+        peer_send_connect(&a, driver, 0, "a", hello);
+        assert_int_equal(peer_expect(&a, CONNACK).reason, 0x88);
+        peer_expect_end(&a, 0);
+        peer_send_connect(&a, driver, 0, "new", hello);
+        assert_int_equal(peer_expect(&a, CONNACK).reason, 0x97);
+        peer_expect_end(&a, 0);
+    }
+    peer_connect(&other, driver, 0, "other", (struct hello){.clean = true});
+    peer_subscribe(&other, "passing", 1);
+    peer_publish(&other, "t", "no", 2, 1);
+    assert_int_equal(peer_expect(&other, PUBACK).reason, 0x97);
+    peer_publish(&other, "passing", "x", 0, 0);
+    assert_int_equal(peer_expect(&other, PUBLISH).type, PUBLISH);
+    kept_crash(rig, 1, 0);
+    assert_non_null(driver_session(driver, "a"));
+    kept_stop(rig);
+}
+
 /* A session that changes while the store is full is recorded when it is not. */
 static void test_stale(void **state)
 {
@@ -663,6 +717,7 @@ static void test_stale(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_broken),
         cmocka_unit_test(test_restart),
         cmocka_unit_test(test_acknowledgements_wait),
         cmocka_unit_test(test_resumption_waits),
@@ -672,6 +727,7 @@ int main(void)
         cmocka_unit_test(test_will),
         cmocka_unit_test(test_will_of_the_quick),
         cmocka_unit_test(test_expiry),
+        cmocka_unit_test(test_expiry_of_the_attached),
         cmocka_unit_test(test_away_before_the_clock),
         cmocka_unit_test(test_forgotten),
         cmocka_unit_test(test_expiry_zero),

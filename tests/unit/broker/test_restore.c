@@ -170,16 +170,6 @@ static void expired(void *ctx, struct tf_timer *timer)
     (void)timer;
 }
 
-static void hold(void *owner)
-{
-    (void)tf_message_ref(owner);
-}
-
-static void let_go(void *owner)
-{
-    tf_message_unref(owner);
-}
-
 static void rig_journal(struct rig *rig)
 {
     struct tf_journal_config config = {.disk = &rig->disk.disk,
@@ -210,8 +200,8 @@ static void rig_shards(struct rig *rig)
                                                  .snapshot_interval = TF_JOURNAL_SEGMENT_MIN},
                                      .shards = SHARDS,
                                      .alloc = &rig->memory.alloc,
-                                     .hold = hold,
-                                     .let_go = let_go,
+                                     .hold = tf_stored_hold,
+                                     .let_go = tf_stored_let_go,
                                      .wake_shard = wake,
                                      .wake_store = wake_store,
                                      .changed = changed};
@@ -538,6 +528,24 @@ static void keeps_all_beside_nonsense(void **state)
     }
 }
 
+static void a_filter_that_makes_no_sense_binds_nothing(void **state)
+{
+    static const char *const filters[] = {"a/#/b", "a+", "", "a/\xff"};
+    struct rig rig;
+    (void)state;
+    rig_init(&rig);
+    fill(&rig);
+    for (size_t i = 0; i < TF_COUNT(filters); i++) {
+        put_binding(&rig, QUEUE_ID, filters[i]);
+    }
+    assert_int_equal(rig_restore(&rig), TF_OK);
+    assert_int_equal(rig.restored.bindings, 2);
+    assert_int_equal(rig.restored.orphans, TF_COUNT(filters));
+    rig_down(&rig);
+    assert_int_equal(objects_of(&rig, TF_STORED_BINDING), 2 + TF_COUNT(filters));
+    rig_end(&rig);
+}
+
 static void an_expired_session_takes_all_with_it(void **state)
 {
     struct rig rig;
@@ -642,6 +650,7 @@ int main(void)
         cmocka_unit_test(gives_all_back),
         cmocka_unit_test(forgets_what_belongs_to_nothing),
         cmocka_unit_test(keeps_all_beside_nonsense),
+        cmocka_unit_test(a_filter_that_makes_no_sense_binds_nothing),
         cmocka_unit_test(an_expired_session_takes_all_with_it),
         cmocka_unit_test(too_much_is_an_error),
         cmocka_unit_test(many_settle_on_the_way),

@@ -202,6 +202,28 @@ static void works_without_a_thread(void **state)
     rig_end(&rig);
 }
 
+/* At the end nobody waits for the other part of a transaction, and none of it is there. */
+static void a_part_that_never_comes(void **state)
+{
+    struct rig rig;
+    (void)state;
+    rig_init(&rig);
+    assert_int_equal(rig_open(&rig), TF_OK);
+    assert_int_equal(tf_store_thread_start(rig.thread), TF_OK);
+    put(&rig, "whole");
+    until_done(&rig, rig.client.current - 1);
+    tf_store_join(&rig.client, tf_store_transaction(&rig.client), 2);
+    put(&rig, "half");
+    assert_int_equal(tf_store_thread_stop(rig.thread), TF_IO);
+    (void)tf_store_receive(&rig.client);
+    assert_false(tf_store_done(&rig.client, rig.client.current - 1));
+    rig_close(&rig);
+    assert_int_equal(rig_open(&rig), TF_OK);
+    assert_int_equal(count_objects(&rig), 1);
+    rig_close(&rig);
+    rig_end(&rig);
+}
+
 static void names_who_has_it(void **state)
 {
     struct rig rig;
@@ -260,11 +282,9 @@ static void refuses_a_limit_without_room(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(is_done_by_its_thread),
-        cmocka_unit_test(works_without_a_thread),
-        cmocka_unit_test(names_who_has_it),
-        cmocka_unit_test(says_what_to_do),
-        cmocka_unit_test(refuses_a_limit_without_room),
+        cmocka_unit_test(is_done_by_its_thread),   cmocka_unit_test(works_without_a_thread),
+        cmocka_unit_test(a_part_that_never_comes), cmocka_unit_test(names_who_has_it),
+        cmocka_unit_test(says_what_to_do),         cmocka_unit_test(refuses_a_limit_without_room),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,6 +7,7 @@
 #include "broker/worker_conn.h"
 #include "port/clock.h"
 #include "port/socket.h"
+#include "store/store_internal.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -125,6 +126,32 @@ static void a_disk_that_hangs_keeps_nobody(void **state)
     harness_stop(&harness);
 }
 
+/* What waits for a broken store would wait for ever: the peer is told by the end of its connection.
+ * What needs no store is served on. */
+static void a_broken_store_keeps_nobody(void **state)
+{
+    struct harness harness;
+    (void)state;
+    harness_start_kept(&harness, 1, 0);
+    int fd = client_open(harness.port), other = client_open(harness.port);
+    client_send(&harness, other, "here");
+    client_expect(&harness, other, "here");
+    harness.store_rests = true;
+    client_send(&harness, fd, "aNb");
+    harness_until(&harness, is_gated, NULL);
+    tf_store_break(harness.store);
+    store_goes_on(&harness);
+    harness_until_connections(&harness, 1);
+    assert_true(tf_list_empty(&harness.workers[0].gated));
+    client_send(&harness, other, "mine");
+    client_expect(&harness, other, "mine");
+    client_send(&harness, other, "Nx");
+    harness_until_connections(&harness, 0);
+    tf_socket_close(fd);
+    tf_socket_close(other);
+    harness_stop(&harness);
+}
+
 static void a_move_waits(void **state)
 {
     struct harness harness;
@@ -189,6 +216,53 @@ static void publishers_rest_while_it_is_slow(void **state)
     harness_stop(&harness);
 }
 
+static bool is_pressed(struct harness *harness, void *ctx)
+{
+    (void)ctx;
+    return harness->workers[0].pressed;
+}
+
+/* A disk that does not keep up, though it is another shard's records that wait for it: who adds to
+ * them rests, all others are served. */
+static void who_adds_to_much_rests(void **state)
+{
+    struct harness harness;
+    (void)state;
+    harness_start_kept(&harness, 2, 0);
+    int fd = client_open(harness.port), far = client_open(harness.port),
+        near = client_open(harness.port);
+    struct tf_store_client *client = &harness.workers[1].client;
+    uint8_t *value = calloc(1, TF_STORE_CONGESTED);
+    assert_non_null(value);
+    client_send(&harness, fd, "x");
+    client_expect(&harness, fd, "x");
+    harness.store_rests = true;
+    assert_int_equal(tf_store_reserve(client, TF_STORE_CONGESTED + 1), TF_OK);
+    tf_store_put(client, TF_STORE_DISK, 9, tf_bytes_str("k"),
+                 tf_bytes_of(value, TF_STORE_CONGESTED), NULL);
+    tf_store_submit(client);
+    free(value);
+    client_send(&harness, near, "a");
+    client_expect(&harness, near, "a");
+    harness_until(&harness, is_pressed, NULL);
+    client_send(&harness, fd, "Nx");
+    harness_until(&harness, is_slowed, NULL);
+    client_send(&harness, fd, "z");
+    nothing_comes(&harness, fd);
+    client_send(&harness, near, "here");
+    client_expect(&harness, near, "here");
+    client_send(&harness, far, "there");
+    client_expect(&harness, far, "there");
+    store_goes_on(&harness);
+    client_expect(&harness, fd, "xz");
+    assert_false(is_slowed(&harness, NULL));
+    tf_socket_close(fd);
+    tf_socket_close(near);
+    tf_socket_close(far);
+    harness_until_connections(&harness, 0);
+    harness_stop(&harness);
+}
+
 static bool is_drained(struct harness *harness, void *ctx)
 {
     (void)ctx;
@@ -218,10 +292,15 @@ static void drains(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(output_waits),  cmocka_unit_test(bulk_waits),
-        cmocka_unit_test(the_end_waits), cmocka_unit_test(a_disk_that_hangs_keeps_nobody),
-        cmocka_unit_test(a_move_waits),  cmocka_unit_test(publishers_rest_while_it_is_slow),
+        cmocka_unit_test(output_waits),
+        cmocka_unit_test(bulk_waits),
+        cmocka_unit_test(the_end_waits),
+        cmocka_unit_test(a_disk_that_hangs_keeps_nobody),
+        cmocka_unit_test(a_move_waits),
+        cmocka_unit_test(publishers_rest_while_it_is_slow),
+        cmocka_unit_test(who_adds_to_much_rests),
         cmocka_unit_test(drains),
+        cmocka_unit_test(a_broken_store_keeps_nobody),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -18,6 +18,7 @@
 
 #include "base/hash.h"
 #include "base/random.h"
+#include "cli/alloc.h"
 #include "cli/base64.h"
 #include "cli/body.h"
 #include "cli/cli.h"
@@ -91,7 +92,7 @@ static void making_begin(struct making *making, const char *folder)
     assert_int_equal(tf_folder_make(folder), TF_OK);
     assert_int_equal(tf_disk_file_init(&making->file, folder), TF_OK);
     const struct tf_journal_config config = {.disk = &making->file.disk,
-                                             .alloc = tf_cli_store_alloc(),
+                                             .alloc = tf_cli_alloc(),
                                              .seed = 5,
                                              .segment_size = TF_JOURNAL_SEGMENT_MIN,
                                              .snapshot_interval = UINT64_C(1) << 20,

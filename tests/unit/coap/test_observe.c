@@ -663,6 +663,71 @@ static void test_many(void **state)
     finish(probe);
 }
 
+/* ---- observers of an endpoint before this one ---- */
+
+static enum tf_err again(struct probe *probe, uint32_t peer, const char *token, bool trusted)
+{
+    const struct tf_coap_registration registration = {.path = &peer,
+                                                      .token = tf_bytes_str(token),
+                                                      .format = TF_COAP_NO_FORMAT,
+                                                      .block_szx = 1,
+                                                      .trusted = trusted,
+                                                      .user = probe->user};
+    struct app *app = probe->user;
+
+    return tf_coap_observe_again(probe->endpoint, &registration, &app->observer, probe->now);
+}
+
+static void test_again(void **state)
+{
+    struct probe *probe = start(NULL);
+    struct app *app = probe->user;
+    const struct tf_coap_message *message;
+
+    (void)state;
+    app->size = 100;
+    assert_int_equal(again(probe, 1, "\x12\x34", false), TF_OK);
+    assert_int_equal(again(probe, 1, "\x12\x34", false), TF_LIMIT); /* it is there already */
+    assert_int_equal(again(probe, 1, "123456789", false), TF_MISUSE);
+    message = change(probe, app->observer);
+    assert_int_equal(message->type, TF_COAP_CON); /* its address has not been proved */
+    assert_int_equal(message->payload.length, 32);
+    assert_true(tf_bytes_equal(message->token, tf_bytes_of("\x12\x34", 2)));
+    acknowledge(probe, 1, message);
+    message = change(probe, app->observer);
+    assert_int_equal(message->type, TF_COAP_NON);
+    /* it is the one that a RST, or asking anew with its token, ends */
+    probe_feed_empty(probe, 1, TF_COAP_RST, message->message_id);
+    assert_int_equal(app->gone, 1);
+    assert_int_equal(again(probe, 1, "\x12\x34", true), TF_OK);
+    assert_int_equal(change(probe, app->observer)->type, TF_COAP_NON);
+    observe(probe, 1, 0x1234, 0, -1);
+    assert_int_equal(app->gone, 2);
+    /* another Content-Format than it knows */
+    assert_int_equal(again(probe, 2, "", true), TF_OK);
+    app->format = 50;
+    assert_int_equal(change(probe, app->observer)->code, TF_COAP_NOT_ACCEPTABLE);
+    assert_int_equal(app->gone, 3);
+    finish(probe);
+}
+
+static void test_again_without_room(void **state)
+{
+    struct tf_coap_endpoint_config config = probe_config();
+    uint32_t count = 0;
+
+    (void)state;
+    for (unsigned i = 0; i < 2; i++) {
+        config.observers = i ? 5 : 1000;
+        config.peers = i ? 1000 : 5;
+        struct probe *probe = start(&config);
+        for (count = 0; again(probe, 100 + count, "t", true) == TF_OK; count++)
+            probe_run(probe);
+        assert_int_equal(count, 5);
+        finish(probe);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -686,6 +751,8 @@ int main(void)
         cmocka_unit_test(test_unobserve),
         cmocka_unit_test(test_block),
         cmocka_unit_test(test_many),
+        cmocka_unit_test(test_again),
+        cmocka_unit_test(test_again_without_room),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

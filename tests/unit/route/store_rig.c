@@ -8,16 +8,6 @@
 #include "base/util.h"
 #include "route/named_internal.h"
 
-static void hold(void *owner)
-{
-    (void)tf_message_ref(owner);
-}
-
-static void let_go(void *owner)
-{
-    tf_message_unref(owner);
-}
-
 static void wake_shard(void *ctx, unsigned shard)
 {
     struct store_rig *k = ctx;
@@ -66,8 +56,8 @@ static void open_store(struct store_rig *k, unsigned count)
                                                  .compact_percent = 50},
                                      .shards = count,
                                      .alloc = &k->memory.alloc,
-                                     .hold = hold,
-                                     .let_go = let_go,
+                                     .hold = tf_stored_hold,
+                                     .let_go = tf_stored_let_go,
                                      .wake_shard = wake_shard,
                                      .wake_store = wake_store,
                                      .changed = changed,
@@ -241,6 +231,14 @@ void store_rig_stop(struct store_rig *k)
 {
     store_rig_end(k);
     sim_disk_release(&k->disk);
+}
+
+void store_rig_resume(struct store_rig *k)
+{
+    k->stalled = false;
+    k->woken++;
+    rig_settle(&k->rig);
+    rig_check(&k->rig);
 }
 
 struct tf_journal_stats store_rig_stats(struct store_rig *k)

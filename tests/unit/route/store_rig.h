@@ -38,6 +38,9 @@ void store_rig_crash(struct store_rig *k);
 /* Ends for good. */
 void store_rig_stop(struct store_rig *k);
 
+/* The store's thread, which was stalled, gets on. */
+void store_rig_resume(struct store_rig *k);
+
 /* What the journal has, as of the last turn. */
 struct tf_journal_stats store_rig_stats(struct store_rig *k);
 

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "base/util.h"
+#include "store/store_internal.h"
 #include "unit/route/kept_rig.h"
 
 struct fixture {
@@ -93,13 +94,18 @@ static struct tf_store_client *store_of(struct fixture *f, unsigned shard)
     return f->k.rig.shards[shard].config.store;
 }
 
-/* The store's thread gets on. */
-static void resume(struct fixture *f)
+static void test_wall(void **state)
 {
-    f->k.stalled = false;
-    f->k.woken++;
-    rig_settle(&f->k.rig);
-    rig_check(&f->k.rig);
+    (void)state;
+    struct fixture *f = start(1);
+    struct tf_shard *shard = &f->k.rig.shards[0];
+    tf_shard_time(shard, shard->now + 10 * TF_SECOND);
+    tf_shard_wall(shard, shard->now + 7);
+    assert_int_equal(shard->wall, 7);
+    tf_shard_wall(shard, shard->now - 1); /* a machine that has no clock of its own */
+    assert_int_equal(shard->wall, 0);
+    tf_shard_wall(shard, shard->now + STORE_RIG_WALL);
+    stop(f);
 }
 
 static void test_number(void **state)
@@ -122,7 +128,7 @@ static void test_number(void **state)
     struct tf_published other;
     assert_int_equal(publish(f, 0, 0, &other), TF_OK);
     assert_int_equal(other.stored, 0); /* nothing of it was recorded */
-    resume(f);
+    store_rig_resume(&f->k);
     assert_true(tf_store_done(store_of(f, 0), result.stored));
     assert_int_equal(tf_shard_recorded(shard), 0);
     stop(f);
@@ -140,7 +146,7 @@ static void test_replies_wait(void **state)
     assert_int_equal(f->s[1].queue.count, 1); /* at once, in memory */
     assert_int_equal(f->s[2].queue.count, 1);
     assert_int_equal(f->done, 0);
-    resume(f);
+    store_rig_resume(&f->k);
     assert_int_equal(f->done, 1);
     assert_int_equal(f->tag, 5);
     assert_int_equal(f->result.taken, 3);
@@ -159,8 +165,40 @@ static void test_replies_wait(void **state)
     rig_settle(&f->k.rig);
     assert_int_equal(f->done, 1);
     assert_int_equal(f->result.taken, 3);
-    resume(f);
+    store_rig_resume(&f->k);
     stop(f);
+}
+
+/* What will never be on disk is refused: nobody waits for ever. */
+static void test_broken(void **state)
+{
+    (void)state;
+    for (unsigned shards = 1; shards <= 3; shards += 2) {
+        struct fixture *f = start(shards);
+        struct tf_published result;
+        f->k.stalled = true;
+        if (shards > 1) {
+            assert_int_equal(publish(f, 1, 0, &result), TF_AGAIN);
+            rig_settle(&f->k.rig);
+            assert_int_equal(f->done, 0);
+        }
+        tf_store_break(f->k.store);
+        store_rig_resume(&f->k);
+        if (shards > 1) {
+            assert_int_equal(f->done, 1);
+            assert_true(f->result.refused);
+            assert_int_equal(f->result.taken, 1); /* here, and the others never will */
+        }
+        f->done = 0;
+        if (publish(f, 1, 0, &result) == TF_AGAIN) {
+            rig_settle(&f->k.rig);
+            assert_int_equal(f->done, 1);
+            result = f->result;
+        }
+        assert_true(result.refused);
+        assert_int_equal(f->k.rig.shards[0].counters.tickets, 0);
+        stop(f);
+    }
 }
 
 /* Who waits may go; what is held goes with the shard. */
@@ -173,7 +211,7 @@ static void test_owner_goes(void **state)
     assert_int_equal(publish(f, 1, 0, &result), TF_AGAIN);
     rig_settle(&f->k.rig);
     tf_ticket_owner_release(&f->owner);
-    resume(f);
+    store_rig_resume(&f->k);
     assert_int_equal(f->done, 0);
     assert_int_equal(f->k.rig.shards[0].counters.tickets, 0);
     f->k.stalled = true;
@@ -272,7 +310,7 @@ static void test_without_memory(void **state)
             bool recorded = f->s[1].queue.count != 0;
             assert_int_equal(f->done, err == TF_AGAIN && !recorded ? 1 : 0);
             test_alloc_fail(memory, 0);
-            resume(f);
+            store_rig_resume(&f->k);
             assert_int_equal(f->done, err == TF_AGAIN);
             if (err == TF_AGAIN) {
                 assert_int_equal(f->result.taken, f->s[0].queue.count + f->s[1].queue.count);
@@ -316,7 +354,7 @@ static void test_no_memory_to_hold(void **state)
     assert_int_equal(f->s[1].queue.count, 4);
     assert_false(tf_shard_busy(shard));
     test_alloc_fail(&f->k.rig.memory, 0);
-    resume(f);
+    store_rig_resume(&f->k);
     assert_int_equal(f->done, 4);
     assert_false(f->result.refused);
     stop(f);
@@ -350,8 +388,10 @@ static void test_without_store(void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_wall),
         cmocka_unit_test(test_number),
         cmocka_unit_test(test_replies_wait),
+        cmocka_unit_test(test_broken),
         cmocka_unit_test(test_owner_goes),
         cmocka_unit_test(test_transaction),
         cmocka_unit_test(test_transaction_done),

@@ -104,6 +104,7 @@ static void test_times(void **state)
     assert_int_equal(tf_stored_time_read(0, WALL), TF_TIME_NEVER);
     assert_int_equal(tf_stored_time(0, 0), 1); /* which is long ago, but not never */
     assert_int_equal(tf_stored_time_read(WALL - 1, WALL), 0);
+    assert_int_equal(tf_stored_time(TF_TIME_NEVER - 1, WALL), 0); /* it is never, not long ago */
     assert_int_equal(tf_stored_time_read(tf_stored_time(7, WALL), WALL), 7);
 }
 
@@ -359,9 +360,47 @@ static void test_binding_and_value(void **state)
         TF_PROTOCOL);
 }
 
+static void test_levels(void **state)
+{
+    static const struct {
+        enum tf_store_level wanted;
+        uint8_t slack;
+        enum tf_store_level level;
+    } levels[] = {{TF_STORE_DISK, 0, TF_STORE_DISK},   {TF_STORE_DISK, 1, TF_STORE_OS},
+                  {TF_STORE_DISK, 2, TF_STORE_MEMORY}, {TF_STORE_DISK, 255, TF_STORE_MEMORY},
+                  {TF_STORE_OS, 0, TF_STORE_OS},       {TF_STORE_OS, 1, TF_STORE_OS},
+                  {TF_STORE_OS, 2, TF_STORE_MEMORY},   {TF_STORE_MEMORY, 0, TF_STORE_MEMORY}};
+    (void)state;
+    for (size_t i = 0; i < TF_COUNT(levels); i++) {
+        struct tf_envelope envelope = {.slack = levels[i].slack};
+        assert_int_equal(tf_stored_level(levels[i].wanted, &envelope), levels[i].level);
+    }
+}
+
+static void test_keys(void **state)
+{
+    static const uint8_t wanted[] = {1, 2, 3, 4, 5, 6, 7, 8, 'a', '/', '#'};
+    static const uint8_t nobody[9] = {0};
+    uint8_t buffer[sizeof(wanted)];
+    (void)state;
+    struct tf_bytes key =
+        tf_stored_key_write(buffer, UINT64_C(0x0102030405060708), tf_bytes_str("a/#"));
+    assert_int_equal(key.length, sizeof(wanted));
+    assert_memory_equal(key.data, wanted, sizeof(wanted));
+    assert_int_equal(tf_stored_key_read(&key), UINT64_C(0x0102030405060708));
+    assert_true(tf_bytes_equal(key, tf_bytes_str("a/#")));
+    key = tf_bytes_of(wanted, TF_STORED_ID_BYTES - 1);
+    assert_int_equal(tf_stored_key_read(&key), 0);
+    assert_int_equal(key.length, TF_STORED_ID_BYTES - 1);
+    key = tf_bytes_of(nobody, sizeof(nobody));
+    assert_int_equal(tf_stored_key_read(&key), 0);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_levels),
+        cmocka_unit_test(test_keys),
         cmocka_unit_test(test_message),
         cmocka_unit_test(test_times),
         cmocka_unit_test(test_golden_message),

@@ -276,14 +276,6 @@ static enum tf_err write_value(struct fixture *f, unsigned shard, struct tf_byte
     return err;
 }
 
-static void resume(struct fixture *f)
-{
-    f->k.stalled = false;
-    f->k.woken++;
-    rig_settle(&f->k.rig);
-    rig_check(&f->k.rig);
-}
-
 static void test_write(void **state)
 {
     (void)state;
@@ -297,7 +289,7 @@ static void test_write(void **state)
             rig_settle(&f->k.rig);
             assert_value(f, text, "x"); /* at once, for who is in the same process */
             assert_int_equal(f->done, 0);
-            resume(f);
+            store_rig_resume(&f->k);
             assert_int_equal(f->done, 1);
             assert_int_equal(f->result.taken, 1);
             assert_int_equal(f->result.stored, 0);
@@ -315,7 +307,7 @@ static void test_write(void **state)
             assert_int_equal(write_value(f, from, address, NULL, NULL), TF_AGAIN);
             rig_settle(&f->k.rig);
             assert_int_equal(f->done, 0);
-            resume(f);
+            store_rig_resume(&f->k);
             assert_int_equal(f->done, 1);
             assert_int_equal(restart(f), 0);
             stop(f);
@@ -349,7 +341,7 @@ static void test_write_spreads(void **state)
     rig_settle(&f->k.rig);
     assert_int_equal(session.queue.count, 1);
     assert_int_equal(f->done, 0);
-    resume(f);
+    store_rig_resume(&f->k);
     assert_int_equal(f->done, 1);
     assert_int_equal(f->result.taken, 2);
     /* the store first */
@@ -394,7 +386,7 @@ static void test_order_of_writes(void **state)
     take(f);
     tf_shard_receive(&shards[0]);
     assert_int_equal(f->done, 1);
-    resume(f);
+    store_rig_resume(&f->k);
     assert_int_equal(f->done, 2);
     session_end(&session);
     rig_settle(&f->k.rig);
@@ -425,7 +417,7 @@ static void test_full(void **state)
     f->k.disk.fail_at = 0;
     f->k.disk.fail_on = false;
     rig_time(&f->k.rig, f->k.rig.now + 100 * TF_SECOND);
-    resume(f);
+    store_rig_resume(&f->k);
     assert_int_equal(restart(f), 1);
     assert_value(f, "b", "2");
     stop(f);
@@ -451,7 +443,7 @@ static void test_without_memory(void **state)
             rig_settle(&f->k.rig);
             bool failed = memory->failed != 0;
             test_alloc_fail(memory, 0);
-            resume(f);
+            store_rig_resume(&f->k);
             assert_int_equal(f->done, err == TF_AGAIN);
             bool taken = err == TF_AGAIN && f->result.taken;
             assert_true(taken || failed);
