@@ -2,7 +2,7 @@
 """One client of script/crash, a process of its own, with a ledger of what it was told.
 
 Told by a JSON object as its one argument, and by lines on stdin: `stop` makes a publisher end its
-topics and wait for what is under way; `quit` makes anybody end now. It says `ready` once it has
+topics and wait for what is under way, and a subscriber stay; `quit` makes anybody end now. It says `ready` once it has
 subscribed or connected, and `ended`; then its ledger is in the file that it was told.
 
 It outlives the broker: whenever the connection ends, it comes back, as the same client with all that
@@ -293,7 +293,7 @@ class PahoSubscriber(Paho):
                 self.client.subscribe(self.told["topic"], self.told["qos"])
                 self.asked = True
             taken = sum(map(len, self.arrivals.got.values()))
-            if self.leave_at and taken >= self.leave_at and self.up:
+            if self.leave_at and taken >= self.leave_at and self.up and not self.stopping:
                 self.leave_at = taken + self.told["away"]
                 self.client.disconnect()
                 while self.client.socket() is not None:
@@ -450,7 +450,8 @@ class AmqpReceiving(Amqp):
         if self.closed:     # nobody knows whether a word on this one is still sent
             raise proton.handlers.Release()
         client.arrivals.take(client.told["address"], event.message.body)
-        client.leaving = 0 < client.leave_at <= sum(map(len, client.arrivals.got.values()))
+        taken = sum(map(len, client.arrivals.got.values()))
+        client.leaving = 0 < client.leave_at <= taken and not client.stopping
 
 
 # --- CoAP ----------------------------------------------------------------------------------------------

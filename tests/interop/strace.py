@@ -46,7 +46,7 @@ class Call:
         self.end = end
         found = re.search(r"\) += (-?\d+)", text)
         self.result = int(found.group(1)) if found else None
-        path = re.match(r"\d+<(.*?)>[,)]", self.text)
+        path = re.match(r"\d+<(.*?)> *[,)]", self.text)
         self.path = path.group(1) if path else ""
         strings = re.findall(r'"((?:\\x[0-9a-f]{2})*)"', self.text)
         # Paths and addresses are hex too.

@@ -77,11 +77,16 @@ struct tf_sim_amqp_track {
     bool expires;   /* by itself */
     bool doubtful;  /* was answered for good on a connection that broke then: may come or not */
     bool dead_only; /* was rejected: may come as a dead letter alone */
-    bool certain;   /* the answer has been dealt with, whatever breaks now */
+    bool certain;   /* the answer has been dealt with, whatever connection breaks now */
+    bool recorded;  /* and is on disk, says the broker */
+    bool taken;     /* somebody has accepted it, once at least */
     uint8_t place;  /* enum tf_sim_amqp_place: the queue it is for */
     uint8_t fate, copy;
-    int topic; /* the address it is published to; -1: none */
+    uint8_t extra; /* copies beside the one: what dies or is moved when the broker crashes */
+    uint8_t ended; /* copies that were taken for good */
+    int topic;     /* the address it is published to; -1: none */
     tf_time at;
+    tf_time touched;  /* when something became of it last; 0: nothing yet */
     uint32_t sender;  /* instance; TF_SIM_NONE: order does not matter */
     uint32_t holder;  /* instance that has or had it; TF_SIM_NONE */
     uint32_t not_for; /* instance that it must not come to again */
@@ -160,6 +165,11 @@ void tf_sim_amqp_settled(struct tf_sim_amqp_oracle *oracle, uint32_t receiver, u
 
 /* A connection broke: what was answered on it may not have arrived. */
 void tf_sim_amqp_broke(struct tf_sim_amqp_oracle *oracle, unsigned client);
+/* The broker is no more, and all connections have broken; what it has on disk comes back. Nothing
+ * has got there since `since`. */
+void tf_sim_amqp_crashed(struct tf_sim_amqp_oracle *oracle, tf_time since);
+/* A publisher sends it again: it may be there twice. */
+void tf_sim_amqp_repeated(struct tf_sim_amqp_oracle *oracle, uint32_t message);
 /* What the client has answered has been dealt with. */
 void tf_sim_amqp_closed(struct tf_sim_amqp_oracle *oracle, unsigned client);
 /* The queue is purged or deleted, or moved away from. */
@@ -299,6 +309,8 @@ void tf_sim_amqp_asked(struct tf_sim_amqp_client *client, struct tf_bytes in);
 /* ---- amqp_node.c ---- */
 
 bool tf_sim_amqp_node_start(struct tf_sim_node *node, const struct tf_front_context *context);
+/* Takes note of what its queues have from before a crash. */
+void tf_sim_amqp_node_restored(struct tf_sim_node *node);
 tf_time tf_sim_amqp_node_next(const struct tf_sim_node *node);
 /* Checks, and adds what named queues hold. */
 void tf_sim_amqp_node_check(struct tf_sim_node *node, uint64_t *bytes, uint64_t *count);
@@ -315,6 +327,10 @@ struct tf_sim_amqp {
     struct tf_sim_amqp_client clients[TF_SIM_AMQP_CLIENTS];
     unsigned client_count;
     bool lossy[TF_SIM_AMQP_PLACES]; /* queues with pre-settled receivers */
+    struct {
+        uint64_t id; /* in the store; 0: it was not there */
+        uint64_t count;
+    } restored[TF_SIM_AMQP_PLACES]; /* what queues had when the broker started */
     bool ended;                     /* the broker says goodbye */
 };
 
@@ -322,6 +338,8 @@ bool tf_sim_amqp_configure(struct tf_sim *sim, struct tf_config_report *report);
 void tf_sim_amqp_start(struct tf_sim *sim);
 void tf_sim_amqp_run(struct tf_sim *sim);
 void tf_sim_amqp_end(struct tf_sim *sim);
+/* The broker is no more: all clients notice. */
+void tf_sim_amqp_crash(struct tf_sim *sim, tf_time since);
 /* What an MQTT client did or saw. */
 void tf_sim_amqp_hear(struct tf_sim *sim, const struct tf_sim_event *event);
 /* Fails the run with what the oracle says, if it says anything. */

@@ -37,8 +37,9 @@ static bool purged(const struct tf_sim_amqp_oracle *oracle, unsigned place, tf_t
 static bool excused(const struct tf_sim_amqp_oracle *oracle, const struct tf_sim_amqp_track *track)
 {
     bool mourned = tf_sim_amqp_nodes[track->place].mourned;
-    bool any = track->doubtful || track->settled || (track->expires && !mourned) ||
-               purged(oracle, track->place, track->at) || oracle->lossy[track->place];
+    bool any = track->doubtful || (track->extra && track->taken) || track->settled ||
+               (track->expires && !mourned) || purged(oracle, track->place, track->at) ||
+               oracle->lossy[track->place];
     if (mourned) {
         any |= purged(oracle, TF_SIM_AMQP_DEAD, track->at) || oracle->lossy[TF_SIM_AMQP_DEAD];
     }

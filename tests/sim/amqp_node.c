@@ -55,6 +55,7 @@ void tf_sim_amqp_node_check(struct tf_sim_node *node, uint64_t *bytes, uint64_t 
         const struct tf_named_queue *named = tf_container_of(i, struct tf_named_queue, in_all);
         *bytes += named->queue.bytes;
         *count += named->queue.count;
+        node->sim->seen[TF_SIM_TAIL] += named->queue.kept && named->queue.kept->tail_count;
     }
 }
 
@@ -102,24 +103,43 @@ void tf_sim_amqp_node_check_rest(struct tf_sim_node *node)
     }
 }
 
-static const struct tf_sim_amqp_node *place_of(struct tf_bytes name)
+static unsigned place_of(struct tf_bytes name)
 {
-    for (unsigned i = 0; i < TF_SIM_AMQP_PLACES; i++) {
-        if (tf_bytes_equal(name, tf_bytes_str(tf_sim_amqp_nodes[i].name))) {
-            return &tf_sim_amqp_nodes[i];
+    unsigned i = 0;
+    while (i < TF_SIM_AMQP_PLACES &&
+           !tf_bytes_equal(name, tf_bytes_str(tf_sim_amqp_nodes[i].name))) {
+        i++;
+    }
+    return i;
+}
+
+void tf_sim_amqp_node_restored(struct tf_sim_node *node)
+{
+    const struct tf_list *all = &node->shard.named.all;
+    struct tf_sim_amqp *amqp = node->sim->amqp;
+    for (struct tf_list_node *i = tf_list_first(all); i; i = tf_list_next(all, i)) {
+        const struct tf_named_queue *named = tf_container_of(i, struct tf_named_queue, in_all);
+        unsigned place = place_of(named->name);
+        if (place < TF_SIM_AMQP_PLACES && named->queue.kept) {
+            amqp->restored[place].id = named->queue.kept->id;
+            amqp->restored[place].count = named->queue.count;
         }
     }
-    return NULL;
 }
 
 /* What came in has gone somewhere. */
 static void check_account(struct tf_sim_node *node, const struct tf_named_queue *named)
 {
-    const struct tf_sim_amqp_node *place = place_of(named->name);
+    unsigned place = place_of(named->name);
     struct tf_queue_status status;
     tf_named_queue_status(named, &status);
+    if (place < TF_SIM_AMQP_PLACES && named->queue.kept &&
+        named->queue.kept->id == node->sim->amqp->restored[place].id) {
+        status.enqueued += node->sim->amqp->restored[place].count;
+    }
     uint64_t gone = status.settled + status.rejected + status.expired + status.messages;
-    bool exact = place && place->exact && gone + status.dropped != status.enqueued;
+    bool exact = place < TF_SIM_AMQP_PLACES && tf_sim_amqp_nodes[place].exact &&
+                 gone + status.dropped != status.enqueued;
     if (exact || gone > status.enqueued || gone + status.dropped < status.enqueued) {
         tf_sim_fail(node->sim,
                     "shard %u: %.*s took %llu messages; %llu settled, %llu rejected, %llu expired, "

@@ -7,6 +7,10 @@
  * answers, and DONE when it was accepted. A connection that breaks takes back what nobody has
  * confirmed: then a message that was DONE is free again, doubtful.
  *
+ * A crash of the broker is all connections that break, and more: what is not known to be on disk
+ * is as it was before, and what dies or is moved at that moment may be in two places. Such a
+ * message has `extra` copies; of those it is only counted how many were taken.
+ *
  * Topic receivers have queues of their own; of those only their receiver is asked.
  */
 #include "sim/amqp.h"
@@ -17,7 +21,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define APART (10 * TF_SECOND) /* since the last receiver left: what it had has come back */
+#define APART (10 * TF_SECOND)    /* since the last receiver left: what it had has come back */
+#define RECORDED (10 * TF_SECOND) /* within which what the broker knows is on disk */
+#define GIVEN_UP (60 * TF_SECOND) /* within which it has noticed that a receiver is gone */
 
 void tf_sim_amqp_oracle_init(struct tf_sim_amqp_oracle *oracle)
 {
@@ -130,14 +136,25 @@ void tf_sim_amqp_receiver_end(struct tf_sim_amqp_oracle *oracle, uint32_t receiv
         if (track->holder == receiver && track->copy == TF_SIM_AMQP_HELD_COPY) {
             track->copy = TF_SIM_AMQP_FREE;
             track->failed_most += !told;
+            track->touched = oracle->now;
         }
+    }
+}
+
+static void make_certain(const struct tf_sim_amqp_oracle *oracle, struct tf_sim_amqp_track *track)
+{
+    if (!track->certain) {
+        track->certain = true;
+        track->touched = oracle->now;
     }
 }
 
 void tf_sim_amqp_receiver_sure(struct tf_sim_amqp_oracle *oracle, uint32_t receiver)
 {
     for (uint32_t i = 0; i < TF_SIM_MESSAGES && !oracle->receivers[receiver].loose; i++) {
-        oracle->tracks[i].certain |= oracle->tracks[i].holder == receiver;
+        if (oracle->tracks[i].sent && oracle->tracks[i].holder == receiver) {
+            make_certain(oracle, &oracle->tracks[i]);
+        }
     }
 }
 
@@ -186,9 +203,57 @@ void tf_sim_amqp_closed(struct tf_sim_amqp_oracle *oracle, unsigned client)
         struct tf_sim_amqp_track *track = &oracle->tracks[i];
         if (track->sent && track->holder != TF_SIM_NONE &&
             oracle->receivers[track->holder].client == client) {
-            track->certain = true;
+            make_certain(oracle, track);
         }
     }
+}
+
+/* True if a message may be on its way from one queue to another. */
+static bool in_transit(const struct tf_sim_amqp_oracle *oracle,
+                       const struct tf_sim_amqp_track *track)
+{
+    if (track->place < TF_SIM_AMQP_WORK || track->place >= TF_SIM_AMQP_PLACES) {
+        return false;
+    }
+    bool dies = track->expires || track->place == TF_SIM_AMQP_SHORT ||
+                track->place == TF_SIM_AMQP_RING ||
+                (track->touched && track->touched + GIVEN_UP >= oracle->now);
+    return oracle->moved || (tf_sim_amqp_nodes[track->place].mourned && dies);
+}
+
+static void crashed(const struct tf_sim_amqp_oracle *oracle, struct tf_sim_amqp_track *track,
+                    tf_time since)
+{
+    bool old = track->touched + RECORDED <= since;
+    bool sure = track->recorded || (track->certain && old);
+    if (track->fate == TF_SIM_AMQP_UNTOLD) {
+        track->doubtful = true; /* nobody has said that it would be kept */
+    }
+    if (in_transit(oracle, track) && !(track->copy == TF_SIM_AMQP_DONE && sure && old)) {
+        track->extra++;
+    }
+    if (!sure) {
+        track->certain = false;
+        doubt(track);
+    } else if (!old) {
+        track->dead_only = false; /* its letter may not have been on disk */
+    }
+}
+
+void tf_sim_amqp_crashed(struct tf_sim_amqp_oracle *oracle, tf_time since)
+{
+    oracle->breaks++;
+    for (uint32_t i = 0; i < TF_SIM_MESSAGES; i++) {
+        if (oracle->tracks[i].sent) {
+            crashed(oracle, &oracle->tracks[i], since);
+        }
+    }
+    memset(oracle->left_at, 0, sizeof(oracle->left_at)); /* all has come back, in order */
+}
+
+void tf_sim_amqp_repeated(struct tf_sim_amqp_oracle *oracle, uint32_t message)
+{
+    oracle->tracks[message].extra++;
 }
 
 void tf_sim_amqp_purged(struct tf_sim_amqp_oracle *oracle, enum tf_sim_amqp_place place)
@@ -204,7 +269,7 @@ static void check_order(struct tf_sim_amqp_oracle *oracle, uint32_t receiver, ui
     const struct tf_sim_amqp_track *track = &oracle->tracks[message];
     struct tf_sim_amqp_receiver *mine = &oracle->receivers[receiver];
     bool direct = mine->place == TF_SIM_AMQP_NOWHERE || mine->place == track->place;
-    if (track->sender == TF_SIM_NONE || !direct || oracle->moved) {
+    if (track->sender == TF_SIM_NONE || !direct || oracle->moved || track->extra) {
         return;
     }
     uint32_t *last = &mine->last[track->sender];
@@ -219,7 +284,7 @@ static void check_order(struct tf_sim_amqp_oracle *oracle, uint32_t receiver, ui
 static bool belongs(const struct tf_sim_amqp_oracle *oracle, uint8_t place,
                     const struct tf_sim_amqp_track *track)
 {
-    if (track->dead_only) {
+    if (track->dead_only && !track->extra) {
         return place == TF_SIM_AMQP_DEAD;
     }
     return place == track->place ||
@@ -256,6 +321,31 @@ static void check_history(struct tf_sim_amqp_oracle *oracle, uint32_t receiver,
     }
 }
 
+/* One copy's state says nothing about the others'. */
+static void check_one(struct tf_sim_amqp_oracle *oracle, uint32_t receiver,
+                      const struct tf_sim_amqp_delivery *delivery)
+{
+    uint32_t message = delivery->message;
+    const struct tf_sim_amqp_track *track = &oracle->tracks[message];
+    const struct tf_sim_amqp_receiver *mine = &oracle->receivers[receiver];
+    if (track->copy == TF_SIM_AMQP_DONE) {
+        tf_sim_amqp_wrong(oracle, "m%u comes to receiver %u again; receiver %u has accepted it",
+                          message, receiver, track->holder);
+    } else if (track->copy == TF_SIM_AMQP_HELD_COPY && !oracle->receivers[track->holder].loose) {
+        tf_sim_amqp_wrong(oracle, "m%u comes to receiver %u; receiver %u has it", message, receiver,
+                          track->holder);
+    } else if (track->not_for == receiver && !oracle->moved) {
+        tf_sim_amqp_wrong(oracle, "m%u comes to receiver %u, who cannot take it", message,
+                          receiver);
+    }
+    if (!mine->loose) {
+        check_history(oracle, receiver, delivery);
+    }
+    if (track->deliveries == 0 && !mine->loose) {
+        check_order(oracle, receiver, message);
+    }
+}
+
 static void from_queue(struct tf_sim_amqp_oracle *oracle, uint32_t receiver,
                        const struct tf_sim_amqp_delivery *delivery)
 {
@@ -274,24 +364,17 @@ static void from_queue(struct tf_sim_amqp_oracle *oracle, uint32_t receiver,
                           tf_sim_amqp_nodes[mine->place].name);
     } else if (track->fate == TF_SIM_AMQP_REFUSED) {
         tf_sim_amqp_wrong(oracle, "m%u comes, though it was refused", message);
-    } else if (track->copy == TF_SIM_AMQP_DONE) {
-        tf_sim_amqp_wrong(oracle, "m%u comes to receiver %u again; receiver %u has accepted it",
-                          message, receiver, track->holder);
-    } else if (track->copy == TF_SIM_AMQP_HELD_COPY && !oracle->receivers[track->holder].loose) {
-        tf_sim_amqp_wrong(oracle, "m%u comes to receiver %u; receiver %u has it", message, receiver,
-                          track->holder);
-    } else if (track->not_for == receiver && !oracle->moved) {
-        tf_sim_amqp_wrong(oracle, "m%u comes to receiver %u, who cannot take it", message,
-                          receiver);
-    }
-    if (!mine->loose) {
-        check_history(oracle, receiver, delivery);
-    }
-    if (track->deliveries == 0 && !mine->loose) {
-        check_order(oracle, receiver, message);
+    } else if (track->extra == 0) {
+        check_one(oracle, receiver, delivery);
+    } else if (track->ended > track->extra) {
+        tf_sim_amqp_wrong(oracle, "m%u comes to receiver %u; all %u copies have been taken",
+                          message, receiver, track->ended);
     }
     track->deliveries++;
     track->holder = receiver;
+    track->touched = oracle->now;
+    track->taken |= mine->settled;
+    track->recorded = false;
     track->certain = mine->settled && !mine->loose;
     track->copy = !mine->settled ? TF_SIM_AMQP_HELD_COPY
                   : mine->loose  ? TF_SIM_AMQP_FREE
@@ -312,7 +395,7 @@ static void from_topic(struct tf_sim_amqp_oracle *oracle, uint32_t receiver, uin
     if (!matches) {
         tf_sim_amqp_wrong(oracle, "m%u comes to receiver %u of %s", message, receiver,
                           mine->filter);
-    } else if (mine->seen[message] == 1) {
+    } else if (mine->seen[message] == 1 && !track->extra) {
         tf_sim_amqp_wrong(oracle, "m%u comes to receiver %u of %s twice", message, receiver,
                           mine->filter);
     }
@@ -337,7 +420,7 @@ void tf_sim_amqp_delivered(struct tf_sim_amqp_oracle *oracle, uint32_t receiver,
     } else if (!mine->browse) {
         from_queue(oracle, receiver, delivery);
     } else {
-        if (mine->seen[message] && !oracle->moved) {
+        if (mine->seen[message] && !oracle->moved && !oracle->tracks[message].extra) {
             tf_sim_amqp_wrong(oracle, "m%u is shown to browser %u twice", message, receiver);
         } else if (!belongs(oracle, mine->place, &oracle->tracks[message]) &&
                    !oracle->tracks[message].dead_only) {
@@ -358,6 +441,7 @@ static void give_back(struct tf_sim_amqp_oracle *oracle, uint32_t receiver,
     const struct tf_sim_amqp_receiver *mine = &oracle->receivers[receiver];
     track->copy = TF_SIM_AMQP_FREE;
     track->certain = false;
+    track->touched = oracle->now;
     if (state->type == TF_AMQP_STATE_REJECTED) {
         bool mourned = tf_sim_amqp_nodes[mine->place].mourned;
         track->copy = mourned ? TF_SIM_AMQP_FREE : TF_SIM_AMQP_DONE;
@@ -388,6 +472,7 @@ void tf_sim_amqp_answered(struct tf_sim_amqp_oracle *oracle, uint32_t receiver, 
     if (track->holder != receiver || track->copy != TF_SIM_AMQP_HELD_COPY) {
         return; /* another one has it: this link is over for the broker */
     }
+    track->taken |= accepted;
     if (!accepted) {
         give_back(oracle, receiver, track, state, note);
     } else if (mine->loose) {
@@ -396,11 +481,17 @@ void tf_sim_amqp_answered(struct tf_sim_amqp_oracle *oracle, uint32_t receiver, 
     } else {
         track->copy = TF_SIM_AMQP_DONE;
         track->certain = false;
+        track->touched = oracle->now;
     }
 }
 
 void tf_sim_amqp_settled(struct tf_sim_amqp_oracle *oracle, uint32_t receiver, uint32_t message)
 {
     struct tf_sim_amqp_track *track = &oracle->tracks[message];
-    track->certain |= track->holder == receiver && !oracle->receivers[receiver].loose;
+    if (track->holder == receiver && !oracle->receivers[receiver].loose &&
+        track->copy != TF_SIM_AMQP_HELD_COPY && !track->recorded) {
+        track->certain = track->recorded = true;
+        track->touched = oracle->now;
+        track->ended += track->copy == TF_SIM_AMQP_DONE;
+    }
 }

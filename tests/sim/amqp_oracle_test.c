@@ -94,6 +94,44 @@ static void detach(struct trace *t, uint32_t receiver)
     tf_sim_amqp_receiver_sure(t->oracle, receiver);
 }
 
+/* The broker is no more; all that happened until `pause` ago is on disk. */
+static void crash_after(struct trace *t, tf_time pause)
+{
+    t->oracle->now += pause;
+    for (uint32_t i = 0; i < t->oracle->receiver_count; i++) {
+        if (t->oracle->receivers[i].live) {
+            lose(t, i);
+        }
+    }
+    tf_sim_amqp_crashed(t->oracle, t->oracle->now);
+}
+
+static void crash(struct trace *t)
+{
+    crash_after(t, 0);
+}
+
+/* A message to a plain name, where nothing dies and nothing is moved from. */
+static uint32_t put_plain(struct trace *t)
+{
+    uint32_t message = send_to(t, TF_SIM_AMQP_PLAIN_A, 0, false);
+    tf_sim_amqp_told(t->oracle, message, TF_SIM_AMQP_ACCEPTED);
+    return message;
+}
+
+static uint32_t receive_plain(struct trace *t, unsigned client)
+{
+    return receive_from(t, client, TF_SIM_AMQP_PLAIN_A, false, false);
+}
+
+/* Accepted, and the receiver knows that the broker knows. */
+static void finish(struct trace *t, uint32_t receiver, uint32_t message)
+{
+    get(t, receiver, message);
+    say(t, receiver, message, TF_AMQP_STATE_ACCEPTED);
+    tf_sim_amqp_settled(t->oracle, receiver, message);
+}
+
 static void audit(struct trace *t)
 {
     tick(t);
@@ -302,6 +340,122 @@ static void topic_lost(struct trace *t)
     tf_sim_amqp_complete(t->oracle, a);
 }
 
+/* ---- crashes that must be rejected ---- */
+
+static void crash_loses(struct trace *t)
+{
+    (void)put_plain(t);
+    crash(t);
+    audit(t);
+}
+
+static void crash_undoes_settled(struct trace *t)
+{
+    uint32_t m = put_plain(t);
+    finish(t, receive_plain(t, 1), m);
+    crash(t);
+    get(t, receive_plain(t, 2), m);
+}
+
+static void crash_undoes_old(struct trace *t)
+{
+    uint32_t a = receive(t, 1), m = put(t);
+    get(t, a, m);
+    say(t, a, m, TF_AMQP_STATE_ACCEPTED);
+    detach(t, a);
+    crash_after(t, 20 * TF_SECOND);
+    get(t, receive(t, 2), m);
+}
+
+static void crash_doubles(struct trace *t)
+{
+    uint32_t m = put_plain(t);
+    crash(t);
+    get(t, receive_plain(t, 1), m);
+    get(t, receive_plain(t, 2), m);
+}
+
+static void crash_disorders(struct trace *t)
+{
+    uint32_t m = put_plain(t), n = put_plain(t);
+    (void)receive_plain(t, 1);
+    crash(t);
+    uint32_t b = receive_plain(t, 2);
+    get(t, b, n);
+    get(t, b, m);
+}
+
+static uint32_t modified_and_crashed(struct trace *t)
+{
+    uint32_t a = receive_plain(t, 1), m = put_plain(t);
+    modify(t, a, m);
+    tf_sim_amqp_settled(t->oracle, a, m);
+    crash(t);
+    return m;
+}
+
+static void crash_loses_annotation(struct trace *t)
+{
+    uint32_t m = modified_and_crashed(t);
+    get_as(t, receive_plain(t, 2),
+           (struct tf_sim_amqp_delivery){.message = m, .delivery_count = 1});
+}
+
+static void crash_loses_count(struct trace *t)
+{
+    uint32_t m = modified_and_crashed(t);
+    get_as(t, receive_plain(t, 2), (struct tf_sim_amqp_delivery){.message = m, .note = 7});
+}
+
+static void crash_hides_acquirer(struct trace *t)
+{
+    uint32_t m = put_plain(t);
+    get(t, receive_plain(t, 1), m);
+    crash(t);
+    get_as(t, receive_plain(t, 2),
+           (struct tf_sim_amqp_delivery){.message = m, .first_acquirer = true});
+}
+
+/* A crash while a message dies leaves two of it; three are too many. */
+static void crash_trebles(struct trace *t)
+{
+    uint32_t a = receive(t, 1), m = put(t);
+    get(t, a, m);
+    say(t, a, m, TF_AMQP_STATE_REJECTED);
+    crash(t);
+    finish(t, receive(t, 1), m);
+    uint32_t d = receive_from(t, 2, TF_SIM_AMQP_DEAD, false, false);
+    finish(t, d, m);
+    get(t, d, m);
+}
+
+static void crash_loses_letter(struct trace *t)
+{
+    uint32_t a = receive(t, 1), m = put(t);
+    get(t, a, m);
+    say(t, a, m, TF_AMQP_STATE_REJECTED);
+    crash(t);
+    audit(t);
+}
+
+static void crash_revives_refused(struct trace *t)
+{
+    uint32_t m = send_to(t, TF_SIM_AMQP_PLAIN_A, 0, false);
+    tf_sim_amqp_told(t->oracle, m, TF_SIM_AMQP_REFUSED);
+    crash(t);
+    get(t, receive_plain(t, 1), m);
+}
+
+static void crash_revives_rejected(struct trace *t)
+{
+    uint32_t a = receive(t, 1), m = put(t);
+    get(t, a, m);
+    say(t, a, m, TF_AMQP_STATE_REJECTED);
+    tf_sim_amqp_settled(t->oracle, a, m);
+    crash_after(t, 100 * TF_SECOND);
+    get(t, receive(t, 1), m);
+}
+
 /* ---- what must not be ---- */
 
 static void plain(struct trace *t)
@@ -373,6 +527,50 @@ static void expired(struct trace *t)
     audit(t);
 }
 
+static void crash_unsettled(struct trace *t)
+{
+    uint32_t a = receive_plain(t, 1), m = put_plain(t), n = put_plain(t);
+    get(t, a, m);
+    say(t, a, m, TF_AMQP_STATE_ACCEPTED); /* nobody has said that this is on disk */
+    detach(t, a);
+    a = receive_from(t, 1, TF_SIM_AMQP_PLAIN_A, false, true);
+    get(t, a, n); /* settled when it was sent, just now */
+    crash(t);
+    uint32_t b = receive_plain(t, 2);
+    finish(t, b, m);
+    finish(t, b, n);
+    audit(t);
+}
+
+static void crash_unanswered(struct trace *t)
+{
+    uint32_t m = send_to(t, TF_SIM_AMQP_PLAIN_A, 0, false);
+    (void)send_to(t, TF_SIM_AMQP_PLAIN_A, 0, false);
+    get(t, receive_plain(t, 1), m); /* and was on no disk */
+    crash(t);
+    audit(t);
+}
+
+static void crash_in_two_places(struct trace *t)
+{
+    uint32_t a = receive(t, 1), m = put(t);
+    get(t, a, m);
+    say(t, a, m, TF_AMQP_STATE_REJECTED);
+    crash(t);
+    finish(t, receive_from(t, 2, TF_SIM_AMQP_DEAD, false, false), m);
+    finish(t, receive(t, 1), m);
+    audit(t);
+}
+
+static void crash_and_again(struct trace *t)
+{
+    uint32_t m = put_plain(t);
+    tf_sim_amqp_repeated(t->oracle, m);
+    finish(t, receive_plain(t, 1), m);
+    finish(t, receive_plain(t, 2), m);
+    audit(t);
+}
+
 static const struct {
     const char *name;
     void (*run)(struct trace *trace);
@@ -405,13 +603,29 @@ static const struct {
     {"a topic receiver who gets it twice", topic_twice, "twice"},
     {"a topic receiver of another address", other_topic, "comes to receiver"},
     {"a topic receiver who misses it", topic_lost, "never got"},
+    {"a crash that loses what was accepted", crash_loses, "is lost"},
+    {"a crash that undoes what both had settled", crash_undoes_settled, "has accepted it"},
+    {"a crash that undoes what is long over", crash_undoes_old, "has accepted it"},
+    {"a crash after which two have it", crash_doubles, "has it"},
+    {"a crash that mixes up a queue", crash_disorders, "after m"},
+    {"a crash that loses an annotation", crash_loses_annotation, "not with 7"},
+    {"a crash that loses a failure", crash_loses_count, "have failed"},
+    {"a crash that hides who had it", crash_hides_acquirer, "nobody had seen"},
+    {"a crash that makes three of one", crash_trebles, "copies have been taken"},
+    {"a crash that loses a dead letter", crash_loses_letter, "is lost"},
+    {"a crash that revives what was refused", crash_revives_refused, "was refused"},
+    {"a crash that revives what is dead", crash_revives_rejected, "does not belong"},
     {"modified, accepted, in order but for that", plain, NULL},
     {"accepted on a connection that broke", accepted_and_broken, NULL},
     {"rejected, and a dead letter", rejected_letter, NULL},
     {"two receivers that share", shared, NULL},
     {"a link that was stolen", stolen, NULL},
     {"a queue that was purged", purged, NULL},
-    {"a message that expired", expired, NULL}};
+    {"a message that expired", expired, NULL},
+    {"a crash before the answer was on disk", crash_unsettled, NULL},
+    {"a crash before the sender was told", crash_unanswered, NULL},
+    {"a crash while a letter is on its way", crash_in_two_places, NULL},
+    {"a message that was sent twice", crash_and_again, NULL}};
 
 unsigned tf_sim_amqp_self_test(FILE *out)
 {

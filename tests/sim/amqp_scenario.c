@@ -7,6 +7,7 @@
  * some runs with links attached; nothing must be left.
  */
 #include "sim/amqp.h"
+#include "sim/store.h"
 
 #include "base/assert.h"
 
@@ -77,6 +78,20 @@ void tf_sim_amqp_end(struct tf_sim *sim)
     sim->amqp = NULL;
 }
 
+void tf_sim_amqp_crash(struct tf_sim *sim, tf_time since)
+{
+    struct tf_sim_amqp *amqp = sim->amqp;
+    for (unsigned i = 0; i < amqp->client_count; i++) {
+        struct tf_sim_amqp_client *client = &amqp->clients[i];
+        if (client->link) {
+            tf_sim_pipe_lose(sim, &client->link->up);
+            tf_sim_amqp_client_drop(client, true);
+        }
+    }
+    amqp->oracle.now = sim->now;
+    tf_sim_amqp_crashed(&amqp->oracle, since);
+}
+
 void tf_sim_amqp_judge(struct tf_sim *sim)
 {
     sim->amqp->oracle.now = sim->now;
@@ -87,6 +102,9 @@ void tf_sim_amqp_judge(struct tf_sim *sim)
 
 void tf_sim_amqp_hear(struct tf_sim *sim, const struct tf_sim_event *event)
 {
+    if (event->kind == TF_SIM_PUBLISH && !event->info) {
+        tf_sim_amqp_repeated(&sim->amqp->oracle, event->message);
+    }
     if (event->kind != TF_SIM_PUBLISH || !event->info) {
         return;
     }
@@ -120,10 +138,22 @@ static struct tf_sim_message draw_message(struct tf_sim *sim)
     return message;
 }
 
+static void mqtt_connect(struct tf_sim_client *client)
+{
+    struct tf_sim_connect c = {.version = TF_MQTT_5,
+                               .clean = true,
+                               .receive_maximum = UINT16_MAX,
+                               .max_packet = UINT32_MAX,
+                               .will = TF_SIM_NONE};
+    tf_sim_client_connect(client, &c);
+}
+
 static void mqtt_publish(struct tf_sim *sim)
 {
     struct tf_sim_client *client = &sim->clients[tf_sim_draw(sim, 0, sim->client_count - 1)];
-    if (client->state == TF_SIM_ONLINE && tf_sim_client_can_publish(client)) {
+    if (client->state == TF_SIM_OFFLINE) { /* after a crash */
+        mqtt_connect(client);
+    } else if (client->state == TF_SIM_ONLINE && tf_sim_client_can_publish(client)) {
         struct tf_sim_message message = draw_message(sim);
         message.topic = tf_sim_chance(sim, 1, 2) ? (uint8_t)tf_sim_draw(sim, 0, 1) : message.topic;
         tf_sim_client_publish(client, message);
@@ -278,6 +308,35 @@ static void act(struct tf_sim_amqp_client *client)
     }
 }
 
+/* The first client comes back after a crash, with its links. */
+static void tend_admin(struct tf_sim_amqp_client *admin)
+{
+    struct tf_sim_amqp_wish requests = {.place = TF_SIM_AMQP_NOWHERE, .management = true};
+    struct tf_sim_amqp_wish answers = {
+        .receive = true, .place = TF_SIM_AMQP_NOWHERE, .dynamic = true};
+    struct tf_sim_amqp_link *receiver = NULL, *sender = NULL;
+    if (admin->state == TF_SIM_AMQP_OFF) {
+        tf_sim_amqp_client_connect(admin);
+    }
+    if (admin->state != TF_SIM_AMQP_ON || !tf_sim_amqp_client_begin(admin, 0)) {
+        return;
+    }
+    for (unsigned i = 0; i < TF_SIM_AMQP_LINKS; i++) {
+        struct tf_sim_amqp_link *link = &admin->links[i];
+        receiver = link->machine && link->wish.dynamic ? link : receiver;
+        sender = link->machine && link->wish.management ? link : sender;
+    }
+    if (!receiver) {
+        receiver = tf_sim_amqp_link_attach(admin, 0, &answers);
+    }
+    if (!sender) {
+        (void)tf_sim_amqp_link_attach(admin, 0, &requests);
+    }
+    if (receiver && receiver->attached && !tf_amqp_link_credit_left(receiver->machine)) {
+        tf_sim_amqp_link_credit(receiver, CREDIT, false);
+    }
+}
+
 static void manage(struct tf_sim *sim)
 {
     static const char *const operations[] = {"READ", "READ", "PURGE", "MOVE"};
@@ -302,11 +361,18 @@ static void operate(struct tf_sim *sim)
     struct tf_sim_amqp_client *client =
         &sim->amqp->clients[tf_sim_draw(sim, 1, sim->amqp->client_count - 2)];
     sim->amqp->oracle.now = sim->now;
+    if (tf_sim_store_operate(sim)) {
+        return;
+    }
+    if (sim->store && sim->store->crashes) {
+        tend_admin(&sim->amqp->clients[0]);
+    }
     if (tf_sim_chance(sim, 1, 40)) {
         struct tf_sim_node *node = &sim->nodes[tf_sim_draw(sim, 0, sim->shards - 1)];
-        node->paused_until = sim->now + tf_sim_draw(sim, 1, 100) * TF_MILLISECOND;
+        node->paused_until =
+            TF_MAX(node->paused_until, sim->now + tf_sim_draw(sim, 1, 100) * TF_MILLISECOND);
     }
-    if (tf_sim_chance(sim, 1, 60)) {
+    if (!tf_sim_store_doomed(sim) && tf_sim_chance(sim, 1, 60)) {
         tf_sim_run_for(sim, tf_sim_draw(sim, 1, 60) * TF_SECOND);
     }
     if (tf_sim_chance(sim, 1, 8)) {
@@ -490,17 +556,12 @@ static void end_busy(struct tf_sim *sim)
 
 static void start_clients(struct tf_sim *sim)
 {
-    struct tf_sim_connect c = {.version = TF_MQTT_5,
-                               .clean = true,
-                               .receive_maximum = UINT16_MAX,
-                               .max_packet = UINT32_MAX,
-                               .will = TF_SIM_NONE};
     struct tf_sim_amqp_client *admin = &sim->amqp->clients[0];
     struct tf_sim_amqp_wish requests = {.place = TF_SIM_AMQP_NOWHERE, .management = true};
     struct tf_sim_amqp_wish answers = {
         .receive = true, .place = TF_SIM_AMQP_NOWHERE, .dynamic = true};
     for (unsigned i = 0; i < sim->client_count; i++) {
-        tf_sim_client_connect(&sim->clients[i], &c);
+        mqtt_connect(&sim->clients[i]);
     }
     tf_sim_amqp_client_connect(admin);
     tf_sim_run_for(sim, 8 * TF_SECOND);
@@ -531,6 +592,7 @@ void tf_sim_amqp_run(struct tf_sim *sim)
 {
     start_clients(sim);
     operations(sim);
+    tf_sim_store_calm(sim);
     if (!sim->failed && !sim->options.starve) {
         calm(sim);
     }

@@ -86,13 +86,17 @@ struct tf_sim_coap_op {
     bool open;      /* not answered, not given up */
     bool done;      /* has been executed, says its answer */
     bool refused;   /* has not been executed, says its answer, and that is all there was */
-    unsigned paths; /* it was sent by: one execution for each is possible */
+    unsigned paths; /* it was sent by: one execution for each is possible, in each broker's life */
+    bool shaky;     /* a crash may have undone it */
+    bool crossed;   /* there was a crash before its answer: it may be the former broker's */
     tf_time start, end, seen;
     uint8_t code;
     uint64_t version, floor;
+    uint64_t top; /* the highest version of all before it, undone ones too */
     unsigned delivered;
-    bool told;       /* of an observation: there was a value */
-    bool told_newer; /* than its number says: the next may be older */
+    tf_time crashed_at; /* of an observation: its broker is no more; 0: it is */
+    bool told;          /* of an observation: there was a value */
+    bool told_newer;    /* than its number says: the next may be older */
     uint64_t told_version;
     uint32_t told_message, sequence;
     tf_time told_at;
@@ -123,8 +127,10 @@ struct tf_sim_coap_oracle {
     uint32_t count;
     uint32_t by_message[TF_SIM_MESSAGES]; /* op + 1 */
     uint64_t floor[TF_SIM_COAP_ADDRESSES];
+    uint64_t top[TF_SIM_COAP_ADDRESSES];
     struct tf_sim_coap_final final[TF_SIM_COAP_ADDRESSES];
-    unsigned emptied[TF_SIM_COAP_ADDRESSES]; /* empty messages seen by the subscriber */
+    unsigned emptied[TF_SIM_COAP_ADDRESSES];       /* empty messages seen by the subscriber */
+    unsigned emptied_again[TF_SIM_COAP_ADDRESSES]; /* those that may be repetitions */
     bool subscribed[TF_SIM_COAP_ADDRESSES];
     bool failed;
     char failure[400];
@@ -142,8 +148,13 @@ void tf_sim_coap_answered(struct tf_sim_coap_oracle *oracle, uint32_t op,
 void tf_sim_coap_lost(struct tf_sim_coap_oracle *oracle, uint32_t op, tf_time now);
 /* The client has another path from now on. */
 void tf_sim_coap_moved(struct tf_sim_coap_oracle *oracle, unsigned client);
-/* The subscriber got this message, or an empty one of this address. */
-void tf_sim_coap_delivered(struct tf_sim_coap_oracle *oracle, uint32_t message, unsigned address);
+/* The broker is no more: what was under way may have been executed or not, and may be again by the
+ * next one; what was not confirmed may be gone. Nothing has come to the disk since `since`. */
+void tf_sim_coap_crashed(struct tf_sim_coap_oracle *oracle, tf_time since, tf_time now);
+/* The subscriber got this message, or an empty one of this address; `again`: perhaps not for the
+ * first time. */
+void tf_sim_coap_delivered(struct tf_sim_coap_oracle *oracle, uint32_t message, unsigned address,
+                           bool again);
 /* The log was read: these operations have appended to it, in this order. */
 void tf_sim_coap_log_read(struct tf_sim_coap_oracle *oracle, uint32_t op, const uint32_t *entries,
                           size_t count, tf_time now);
@@ -257,6 +268,8 @@ struct tf_sim_coap {
 void tf_sim_coap_start(struct tf_sim *sim);
 void tf_sim_coap_run(struct tf_sim *sim);
 void tf_sim_coap_end(struct tf_sim *sim);
+/* The broker is no more. */
+void tf_sim_coap_crash(struct tf_sim *sim, tf_time since);
 /* What an MQTT client did or saw. */
 void tf_sim_coap_hear(struct tf_sim *sim, const struct tf_sim_event *event);
 /* True if the oracle has no say: anything may be refused. */

@@ -18,6 +18,7 @@
 #include <string.h>
 
 #define REORDER (128 * TF_SECOND) /* RFC 7641 3.4 */
+#define RECORDED (10 * TF_SECOND) /* within which what can be read is on disk */
 
 void tf_sim_coap_oracle_init(struct tf_sim_coap_oracle *oracle)
 {
@@ -155,7 +156,10 @@ static void see_value(struct tf_sim_coap_oracle *oracle, const struct tf_sim_coa
                           answer->message);
         return;
     }
-    writer->seen = TF_MIN(writer->seen, now);
+    if (!op->crossed) {
+        writer->seen = TF_MIN(writer->seen, now);
+        writer->shaky = false;
+    }
     if (is_loose(op)) {
         return;
     }
@@ -174,7 +178,10 @@ static void see_value(struct tf_sim_coap_oracle *oracle, const struct tf_sim_coa
                               op->client, answer->message, i, x->client);
         }
     }
-    oracle->floor[op->address] = TF_MAX(oracle->floor[op->address], answer->version);
+    if (!op->crossed) {
+        oracle->floor[op->address] = TF_MAX(oracle->floor[op->address], answer->version);
+    }
+    oracle->top[op->address] = TF_MAX(oracle->top[op->address], answer->version);
 }
 
 static void see_absence(struct tf_sim_coap_oracle *oracle, uint32_t number, tf_time now)
@@ -229,7 +236,8 @@ static void observed(struct tf_sim_coap_oracle *oracle, uint32_t number,
             tf_time since = answer->separate || !writer ? op->start : writer->start;
             bool early = answer->separate &&
                          absence_possible(oracle, number, op->address, op->start, op->start);
-            if (!early && !is_loose(op) && !cleared_since(oracle, op->address, since)) {
+            bool undone = op->crossed && (!writer || writer->shaky);
+            if (!early && !undone && !is_loose(op) && !cleared_since(oracle, op->address, since)) {
                 tf_sim_coap_wrong(oracle, "client %u was told that %s is gone: nobody cleared it",
                                   op->client, tf_sim_topics[op->address]);
             }
@@ -241,13 +249,18 @@ static void observed(struct tf_sim_coap_oracle *oracle, uint32_t number,
     if (answer->code != TF_COAP_CONTENT && answer->code != TF_COAP_VALID) {
         return;
     }
-    if (op->told && !op->told_newer && !is_loose(op) && answer->version < op->told_version) {
+    /* the next broker's numbers begin anew, and those of the former may still be on their way */
+    bool anew = op->crashed_at && answer->begun <= op->crashed_at + REORDER;
+    const struct tf_sim_coap_op *last = op->told ? writer_of(oracle, op->told_message) : NULL;
+    bool undone = op->crossed && last && last->shaky;
+    if (op->told && !op->told_newer && !anew && !undone && !is_loose(op) &&
+        answer->version < op->told_version) {
         tf_sim_coap_wrong(oracle, "client %u, who observes %s, went back from %llx to %llx",
                           op->client, tf_sim_topics[op->address], op->told_version + 0ull,
                           answer->version + 0ull);
     }
     bool fresh = answer->begun - op->told_at <= REORDER; /* later any number is a newer one */
-    if (op->told && answer->notification && answer->sequence != op->sequence && fresh &&
+    if (op->told && answer->notification && answer->sequence != op->sequence && fresh && !anew &&
         !serial_after(answer->sequence, op->sequence)) {
         tf_sim_coap_wrong(oracle, "client %u, who observes %s, got number %u after %u", op->client,
                           tf_sim_topics[op->address], answer->sequence, op->sequence);
@@ -284,8 +297,8 @@ static void condition_failed(struct tf_sim_coap_oracle *oracle, uint32_t number,
         return;
     }
     const struct tf_sim_coap_op *writer = version_of(oracle, op->address, op->match);
-    if (!writer) {
-        return; /* written twice, and known under the other version */
+    if (!writer || writer->shaky) {
+        return; /* written twice, and known under the other version; or undone by a crash */
     }
     for (uint32_t i = 0; i < oracle->count; i++) {
         const struct tf_sim_coap_op *x = &oracle->ops[i];
@@ -331,11 +344,14 @@ static void write_answered(struct tf_sim_coap_oracle *oracle, uint32_t number,
         return;
     }
     bind_version(oracle, op, answer->version);
-    if (answer->version <= op->floor) {
+    if (answer->version <= op->top) {
         tf_sim_coap_wrong(oracle, "m%u got version %llx, not above what had been seen before it",
                           op->message, answer->version + 0ull);
     }
-    oracle->floor[op->address] = TF_MAX(oracle->floor[op->address], answer->version);
+    if (op->done) {
+        oracle->floor[op->address] = TF_MAX(oracle->floor[op->address], answer->version);
+    }
+    oracle->top[op->address] = TF_MAX(oracle->top[op->address], answer->version);
 }
 
 /* ---- what happens ---- */
@@ -353,6 +369,7 @@ uint32_t tf_sim_coap_begin(struct tf_sim_coap_oracle *oracle, const struct tf_si
     record->start = now;
     record->end = record->seen = TF_TIME_NEVER;
     record->floor = oracle->floor[op->address];
+    record->top = oracle->top[op->address];
     if (op->kind == TF_SIM_COAP_WRITE && op->message < TF_SIM_MESSAGES) {
         oracle->by_message[op->message] = oracle->count + 1;
     }
@@ -373,7 +390,7 @@ void tf_sim_coap_answered(struct tf_sim_coap_oracle *oracle, uint32_t number,
         op->open = false;
         op->end = now;
         op->code = code;
-        op->done = tf_sim_coap_changes(op) && code >> 5 <= 2;
+        op->done = tf_sim_coap_changes(op) && code >> 5 <= 2 && (op->confirmable || !op->crossed);
         op->refused = tf_sim_coap_changes(op) && code >> 5 > 2 && op->paths < 2;
     }
     bool usual = code == 0 || code >> 5 == 2 || code == TF_COAP_UNAVAILABLE ||
@@ -407,16 +424,55 @@ void tf_sim_coap_moved(struct tf_sim_coap_oracle *oracle, unsigned client)
     }
 }
 
-void tf_sim_coap_delivered(struct tf_sim_coap_oracle *oracle, uint32_t message, unsigned address)
+/* What a crash may undo: what was not confirmed, and what need not be on disk to be so. */
+static bool may_be_undone(const struct tf_sim_coap_op *op, tf_time since)
+{
+    bool safe = op->confirmable &&
+                (op->done || (op->seen != TF_TIME_NEVER && op->seen + RECORDED <= since));
+    return tf_sim_coap_changes(op) && !op->ephemeral && !op->refused && !safe;
+}
+
+void tf_sim_coap_crashed(struct tf_sim_coap_oracle *oracle, tf_time since, tf_time now)
+{
+    uint64_t floors[TF_SIM_COAP_ADDRESSES] = {0};
+    for (uint32_t i = 0; i < oracle->count; i++) {
+        struct tf_sim_coap_op *op = &oracle->ops[i];
+        op->paths += op->open;
+        op->crossed |= op->open;
+        if (op->open && op->kind == TF_SIM_COAP_OBSERVE) {
+            op->crashed_at = now;
+        }
+        if (may_be_undone(op, since)) {
+            op->shaky = true;
+            op->done = false;
+            op->seen = TF_TIME_NEVER;
+        } else if (op->kind == TF_SIM_COAP_WRITE) {
+            floors[op->address] = TF_MAX(floors[op->address], op->version);
+        }
+    }
+    for (unsigned i = 0; i < TF_SIM_COAP_ADDRESSES; i++) {
+        oracle->floor[i] = TF_MIN(oracle->floor[i], floors[i]);
+    }
+    for (uint32_t i = 0; i < oracle->count; i++) {
+        struct tf_sim_coap_op *op = &oracle->ops[i];
+        op->floor = op->open ? TF_MIN(op->floor, oracle->floor[op->address]) : op->floor;
+    }
+}
+
+void tf_sim_coap_delivered(struct tf_sim_coap_oracle *oracle, uint32_t message, unsigned address,
+                           bool again)
 {
     if (message == TF_SIM_NONE) {
-        oracle->emptied[address]++;
+        oracle->emptied[address] += !again;
+        oracle->emptied_again[address] += again;
         return;
     }
     struct tf_sim_coap_op *writer = writer_of(oracle, message);
     if (!writer || writer->address != address) {
         tf_sim_coap_wrong(oracle, "the subscriber got m%u by %s, where nobody wrote it", message,
                           tf_sim_topics[address]);
+    } else if (again && writer->delivered) {
+        return;
     } else if (++writer->delivered > writer->paths) {
         tf_sim_coap_wrong(oracle, "m%u was published %u times", message, writer->delivered);
     }
@@ -437,7 +493,9 @@ void tf_sim_coap_log_read(struct tf_sim_coap_oracle *oracle, uint32_t number,
             tf_sim_coap_wrong(oracle, "the log has entry %u %u times", entries[i],
                               found[entries[i]]);
         }
-        op->seen = TF_MIN(op->seen, now);
+        if (!read->crossed) {
+            op->seen = TF_MIN(op->seen, now);
+        }
     }
     for (uint32_t i = 0; i < oracle->count; i++) {
         const struct tf_sim_coap_op *op = &oracle->ops[i];

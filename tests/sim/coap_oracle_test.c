@@ -82,7 +82,7 @@ static void notify(struct trace *t, uint32_t op, uint64_t version, uint32_t mess
 static uint32_t put(struct trace *t, uint8_t code, uint64_t version)
 {
     uint32_t op = start_write(t, 0), message = t->messages - 1;
-    tf_sim_coap_delivered(t->oracle, message, A);
+    tf_sim_coap_delivered(t->oracle, message, A, false);
     answer(t, op, code, version, TF_SIM_NONE);
     return message;
 }
@@ -90,7 +90,7 @@ static uint32_t put(struct trace *t, uint8_t code, uint64_t version)
 static void delete (struct trace *t)
 {
     uint32_t op = start(t, TF_SIM_COAP_CLEAR, 0);
-    tf_sim_coap_delivered(t->oracle, TF_SIM_NONE, A);
+    tf_sim_coap_delivered(t->oracle, TF_SIM_NONE, A, false);
     answer(t, op, TF_COAP_DELETED, 0, TF_SIM_NONE);
 }
 
@@ -137,7 +137,7 @@ static void end(struct trace *t, uint8_t code, uint64_t version, uint32_t messag
 static void published_twice(struct trace *t)
 {
     uint32_t message = put(t, TF_COAP_CREATED, 5);
-    tf_sim_coap_delivered(t->oracle, message, A);
+    tf_sim_coap_delivered(t->oracle, message, A, false);
 }
 
 static void written_twice(struct trace *t)
@@ -150,7 +150,7 @@ static void cleared_twice(struct trace *t)
 {
     (void)put(t, TF_COAP_CREATED, 5);
     delete (t);
-    tf_sim_coap_delivered(t->oracle, TF_SIM_NONE, A);
+    tf_sim_coap_delivered(t->oracle, TF_SIM_NONE, A, false);
     end(t, TF_COAP_NOT_FOUND, 0, TF_SIM_NONE);
 }
 
@@ -240,8 +240,8 @@ static void created_over_value(struct trace *t)
 static void both_created(struct trace *t)
 {
     uint32_t a = start_if(t, 0, 0), b = start_if(t, 2, 0);
-    tf_sim_coap_delivered(t->oracle, 0, A);
-    tf_sim_coap_delivered(t->oracle, 1, A);
+    tf_sim_coap_delivered(t->oracle, 0, A, false);
+    tf_sim_coap_delivered(t->oracle, 1, A, false);
     answer(t, a, TF_COAP_CREATED, 5, TF_SIM_NONE);
     answer(t, b, TF_COAP_CREATED, 6, TF_SIM_NONE);
     end(t, TF_COAP_CONTENT, 6, 1);
@@ -256,8 +256,8 @@ static void both_matched(struct trace *t)
 {
     (void)put(t, TF_COAP_CREATED, 5);
     uint32_t a = start_if(t, 0, 5), b = start_if(t, 2, 5);
-    tf_sim_coap_delivered(t->oracle, 1, A);
-    tf_sim_coap_delivered(t->oracle, 2, A);
+    tf_sim_coap_delivered(t->oracle, 1, A, false);
+    tf_sim_coap_delivered(t->oracle, 2, A, false);
     answer(t, a, TF_COAP_CHANGED, 6, TF_SIM_NONE);
     answer(t, b, TF_COAP_CHANGED, 7, TF_SIM_NONE);
     end(t, TF_COAP_CONTENT, 7, 2);
@@ -280,7 +280,7 @@ static void refused_and_published(struct trace *t)
 {
     (void)put(t, TF_COAP_CREATED, 5);
     uint32_t a = start_if(t, 0, 0);
-    tf_sim_coap_delivered(t->oracle, 1, A);
+    tf_sim_coap_delivered(t->oracle, 1, A, false);
     answer(t, a, TF_COAP_PRECONDITION_FAILED, 0, TF_SIM_NONE);
     end(t, TF_COAP_CONTENT, 5, 0);
 }
@@ -393,7 +393,7 @@ static void unanswered(struct trace *t)
     tf_sim_coap_lost(t->oracle, op, t->at);
     get(t, TF_COAP_CONTENT, 5, first); /* not yet, or never */
     get(t, TF_COAP_CONTENT, 6, 1);     /* then after all */
-    tf_sim_coap_delivered(t->oracle, 1, A);
+    tf_sim_coap_delivered(t->oracle, 1, A, false);
     end(t, TF_COAP_CONTENT, 6, 1);
 }
 
@@ -401,8 +401,8 @@ static void moved_writer(struct trace *t)
 {
     uint32_t op = start_write(t, 0);
     tf_sim_coap_moved(t->oracle, 0);
-    tf_sim_coap_delivered(t->oracle, 0, A);
-    tf_sim_coap_delivered(t->oracle, 0, A);
+    tf_sim_coap_delivered(t->oracle, 0, A, false);
+    tf_sim_coap_delivered(t->oracle, 0, A, false);
     answer(t, op, TF_COAP_CHANGED, 6, TF_SIM_NONE); /* it had written it itself */
     end(t, TF_COAP_CONTENT, 6, 0);
 }
@@ -413,7 +413,7 @@ static void concurrent_delete(struct trace *t)
     uint32_t op = start(t, TF_SIM_COAP_CLEAR, 2);
     get(t, TF_COAP_CONTENT, 5, first);
     get(t, TF_COAP_NOT_FOUND, 0, TF_SIM_NONE);
-    tf_sim_coap_delivered(t->oracle, TF_SIM_NONE, A);
+    tf_sim_coap_delivered(t->oracle, TF_SIM_NONE, A, false);
     answer(t, op, TF_COAP_DELETED, 0, TF_SIM_NONE);
     uint32_t second = put(t, TF_COAP_CREATED, 6);
     end(t, TF_COAP_CONTENT, 6, second);
@@ -423,10 +423,191 @@ static void one_matched(struct trace *t)
 {
     (void)put(t, TF_COAP_CREATED, 5);
     uint32_t a = start_if(t, 0, 5), b = start_if(t, 2, 5);
-    tf_sim_coap_delivered(t->oracle, 1, A);
+    tf_sim_coap_delivered(t->oracle, 1, A, false);
     answer(t, b, TF_COAP_PRECONDITION_FAILED, 0, TF_SIM_NONE);
     answer(t, a, TF_COAP_CHANGED, 6, TF_SIM_NONE);
     end(t, TF_COAP_CONTENT, 6, 1);
+}
+
+/* ---- crashes ---- */
+
+static void crash(struct trace *t)
+{
+    t->at += TF_MILLISECOND;
+    tf_sim_coap_crashed(t->oracle, t->at, t->at);
+}
+
+static void crash_loses(struct trace *t)
+{
+    (void)put(t, TF_COAP_CREATED, 5);
+    crash(t);
+    get(t, TF_COAP_NOT_FOUND, 0, TF_SIM_NONE);
+}
+
+static void crash_goes_back(struct trace *t)
+{
+    uint32_t first = put(t, TF_COAP_CREATED, 5);
+    (void)put(t, TF_COAP_CHANGED, 6);
+    crash(t);
+    get(t, TF_COAP_CONTENT, 5, first);
+}
+
+static void crash_revives(struct trace *t)
+{
+    uint32_t first = put(t, TF_COAP_CREATED, 5);
+    delete (t);
+    crash(t);
+    get(t, TF_COAP_CONTENT, 5, first);
+}
+
+static void crash_changes_version(struct trace *t)
+{
+    uint32_t first = put(t, TF_COAP_CREATED, 5);
+    crash(t);
+    get(t, TF_COAP_CONTENT, 6, first);
+}
+
+/* A write without an answer that somebody has read: it may go, but its version may not come again.
+ */
+static uint32_t read_unanswered(struct trace *t)
+{
+    uint32_t op = start_write(t, 2), message = t->messages - 1;
+    get(t, TF_COAP_CONTENT, 7, message);
+    return op;
+}
+
+static void crash_reuses_version(struct trace *t)
+{
+    (void)read_unanswered(t);
+    crash(t);
+    (void)put(t, TF_COAP_CREATED, 7);
+}
+
+static void crash_lowers_version(struct trace *t)
+{
+    (void)read_unanswered(t);
+    crash(t);
+    (void)put(t, TF_COAP_CREATED, 6);
+}
+
+static void crash_executes_again(struct trace *t)
+{
+    uint32_t message = put(t, TF_COAP_CREATED, 5);
+    crash(t);
+    tf_sim_coap_delivered(t->oracle, message, A, false);
+}
+
+static void crash_executes_thrice(struct trace *t)
+{
+    uint32_t op = start_write(t, 0);
+    tf_sim_coap_delivered(t->oracle, 0, A, false);
+    crash(t);
+    tf_sim_coap_delivered(t->oracle, 0, A, false);
+    tf_sim_coap_delivered(t->oracle, 0, A, false);
+    answer(t, op, TF_COAP_CHANGED, 6, TF_SIM_NONE);
+}
+
+static void crash_loses_log(struct trace *t)
+{
+    uint32_t op = begin(t, (struct tf_sim_coap_op){.kind = TF_SIM_COAP_APPEND,
+                                                   .address = TF_SIM_COAP_LOG,
+                                                   .message = TF_SIM_NONE,
+                                                   .confirmable = true});
+    answer(t, op, TF_COAP_CHANGED, 0, TF_SIM_NONE);
+    crash(t);
+    read_log(t, NULL, 0);
+}
+
+static void crash_turns_observer(struct trace *t)
+{
+    uint32_t first = put(t, TF_COAP_CREATED, 5), second = put(t, TF_COAP_CHANGED, 6);
+    crash(t);
+    uint32_t op = observe(t, 6, second);
+    notify(t, op, 5, first);
+}
+
+static void crash_spares_clear(struct trace *t)
+{
+    uint32_t first = put(t, TF_COAP_CREATED, 5);
+    uint32_t op = observe(t, 5, first);
+    crash(t);
+    answer(t, op, TF_COAP_NOT_FOUND, 0, TF_SIM_NONE); /* the value was confirmed */
+}
+
+static void crash_undoes(struct trace *t)
+{
+    uint32_t first = put(t, TF_COAP_CREATED, 5);
+    uint32_t op = read_unanswered(t);
+    tf_sim_coap_lost(t->oracle, op, t->at);
+    crash(t);
+    get(t, TF_COAP_CONTENT, 5, first);
+    uint32_t third = put(t, TF_COAP_CHANGED, 8);
+    end(t, TF_COAP_CONTENT, 8, third);
+}
+
+static void crash_undoes_non(struct trace *t)
+{
+    uint32_t op = begin(t, (struct tf_sim_coap_op){
+                               .kind = TF_SIM_COAP_WRITE, .address = A, .message = t->messages++});
+    answer(t, op, TF_COAP_CREATED, 5, TF_SIM_NONE);
+    crash(t);
+    end(t, TF_COAP_NOT_FOUND, 0, TF_SIM_NONE);
+}
+
+static void crash_executes_twice(struct trace *t)
+{
+    uint32_t op = start_write(t, 0);
+    tf_sim_coap_delivered(t->oracle, 0, A, false);
+    crash(t);
+    tf_sim_coap_delivered(t->oracle, 0, A, true); /* what it had not acknowledged */
+    tf_sim_coap_delivered(t->oracle, 0, A, false);
+    answer(t, op, TF_COAP_CHANGED, 6, TF_SIM_NONE);
+    end(t, TF_COAP_CONTENT, 6, 0);
+}
+
+static void crash_numbers_anew(struct trace *t)
+{
+    uint32_t first = put(t, TF_COAP_CREATED, 5);
+    uint32_t op = observe(t, 5, first);
+    uint32_t other = read_unanswered(t);
+    notify(t, op, 7, 1);
+    crash(t);
+    tf_sim_coap_lost(t->oracle, other, t->at);
+    notify(t, op, 5, first);
+    end(t, TF_COAP_CONTENT, 5, first);
+}
+
+/* It registers anew when its value is stale, long after that has been undone. */
+static void crash_undoes_observed(struct trace *t)
+{
+    uint32_t first = put(t, TF_COAP_CREATED, 5);
+    uint32_t op = observe(t, 5, first), other = read_unanswered(t);
+    notify(t, op, 7, 1);
+    crash(t);
+    tf_sim_coap_lost(t->oracle, other, t->at);
+    t->at += 300 * TF_SECOND;
+    notify(t, op, 5, first);
+    end(t, TF_COAP_CONTENT, 5, first);
+}
+
+/* What was confirmed stays, however long that takes. */
+static void crash_turns_old_observer(struct trace *t)
+{
+    uint32_t first = put(t, TF_COAP_CREATED, 5), second = put(t, TF_COAP_CHANGED, 6);
+    uint32_t op = observe(t, 6, second);
+    crash(t);
+    t->at += 300 * TF_SECOND;
+    notify(t, op, 5, first);
+}
+
+/* An answer of the former broker's that comes late proves nothing of the next one. */
+static void crash_overtakes(struct trace *t)
+{
+    uint32_t write = start_write(t, 2), read = start(t, TF_SIM_COAP_READ, 1);
+    crash(t);
+    answer(t, read, TF_COAP_CONTENT, 7, 0);
+    tf_sim_coap_lost(t->oracle, write, t->at);
+    end(t, TF_COAP_NOT_FOUND, 0, TF_SIM_NONE);
 }
 
 static const struct {
@@ -467,11 +648,29 @@ static const struct {
               {"an iPATCH that is refused and executed", log_strange, "nobody made"},
               {"a link to what is not there", listed_and_gone, "lists"},
               {"no link to what is there", there_and_not_listed, "does not list"},
+              {"a crash that loses a write", crash_loses, "and it has"},
+              {"a crash that brings an old value back", crash_goes_back, "older than"},
+              {"a crash that revives a value", crash_revives, "had replaced"},
+              {"a crash that changes a version", crash_changes_version, "written twice"},
+              {"a crash after which a version comes again", crash_reuses_version, "is that of"},
+              {"a crash after which versions go back", crash_lowers_version, "not above"},
+              {"a crash that executes what was answered", crash_executes_again, "2 times"},
+              {"a write three times in two lives", crash_executes_thrice, "3 times"},
+              {"a crash that loses an iPATCH", crash_loses_log, "has lost"},
+              {"a new observer after a crash who goes back", crash_turns_observer, "went back"},
+              {"an observer who is turned back by a crash", crash_turns_old_observer, "went back"},
+              {"a crash that ends a confirmed value", crash_spares_clear, "nobody cleared"},
               {"writes, reads and an observer", plain, NULL},
               {"a write without an answer", unanswered, NULL},
               {"a write by two paths", moved_writer, NULL},
               {"a DELETE meanwhile", concurrent_delete, NULL},
-              {"If-Match of which one wins", one_matched, NULL}};
+              {"If-Match of which one wins", one_matched, NULL},
+              {"a crash that undoes what was not answered", crash_undoes, NULL},
+              {"a crash that undoes a NON", crash_undoes_non, NULL},
+              {"a write twice in two lives", crash_executes_twice, NULL},
+              {"an observer who is told anew", crash_numbers_anew, NULL},
+              {"an observer of what was undone", crash_undoes_observed, NULL},
+              {"an answer that outlives its broker", crash_overtakes, NULL}};
 
 unsigned tf_sim_coap_self_test(FILE *out)
 {

@@ -6,6 +6,7 @@
  * broker ends, in some runs under load; nothing must be left.
  */
 #include "sim/coap.h"
+#include "sim/store.h"
 
 #include "base/assert.h"
 
@@ -103,21 +104,45 @@ void tf_sim_coap_hear(struct tf_sim *sim, const struct tf_sim_event *event)
         tf_sim_coap_answered(&coap->oracle, *op, &(struct tf_sim_coap_answer){.last = true},
                              sim->now);
     } else if (event->kind == TF_SIM_RECEIVE && event->client == SUBSCRIBER) {
-        tf_sim_coap_delivered(&coap->oracle, event->message, event->topic);
+        tf_sim_coap_delivered(&coap->oracle, event->message, event->topic,
+                              event->dup || event->repeat);
     }
     tf_sim_coap_judge(sim);
 }
 
-static void mqtt_start(struct tf_sim *sim)
+/* The subscriber's session outlives a crash, if anything does. */
+static void mqtt_connect(struct tf_sim_client *client, bool resume)
 {
+    bool kept = client->sim->store && client->number == SUBSCRIBER;
     struct tf_sim_connect c = {.version = TF_MQTT_5,
-                               .clean = true,
+                               .clean = !kept || !resume,
+                               .expiry_s = kept ? UINT32_MAX : 0,
                                .receive_maximum = UINT16_MAX,
                                .max_packet = UINT32_MAX,
                                .will = TF_SIM_NONE};
+    tf_sim_client_connect(client, &c);
+}
+
+/* Those that a crash has disconnected come back. */
+static void mqtt_tend(struct tf_sim *sim)
+{
+    for (unsigned i = 0; sim->store && i < sim->client_count; i++) {
+        if (sim->clients[i].state == TF_SIM_OFFLINE) {
+            mqtt_connect(&sim->clients[i], true);
+        }
+    }
+}
+
+void tf_sim_coap_crash(struct tf_sim *sim, tf_time since)
+{
+    tf_sim_coap_crashed(&sim->coap->oracle, since, sim->now);
+}
+
+static void mqtt_start(struct tf_sim *sim)
+{
     struct tf_sim_event all = {.filter = "#", .qos = 2, .message = TF_SIM_NONE};
     for (unsigned i = 0; i < sim->client_count; i++) {
-        tf_sim_client_connect(&sim->clients[i], &c);
+        mqtt_connect(&sim->clients[i], false);
     }
     tf_sim_run_for(sim, 5 * TF_SECOND);
     for (unsigned i = 0; i < sim->client_count && !sim->failed; i++) {
@@ -261,11 +286,16 @@ static void act(struct tf_sim_coap_client *client)
 
 static void operate(struct tf_sim *sim)
 {
+    if (tf_sim_store_operate(sim)) {
+        return;
+    }
+    mqtt_tend(sim);
     if (tf_sim_chance(sim, 1, 40)) {
         struct tf_sim_node *node = &sim->nodes[tf_sim_draw(sim, 0, sim->shards - 1)];
-        node->paused_until = sim->now + tf_sim_draw(sim, 1, 300) * TF_MILLISECOND;
+        node->paused_until =
+            TF_MAX(node->paused_until, sim->now + tf_sim_draw(sim, 1, 300) * TF_MILLISECOND);
     }
-    if (tf_sim_chance(sim, 1, 60)) {
+    if (!tf_sim_store_doomed(sim) && tf_sim_chance(sim, 1, 60)) {
         tf_sim_run_for(sim, tf_sim_draw(sim, 1, 150) * TF_SECOND);
     }
     act(&sim->coap->clients[tf_sim_draw(sim, 0, sim->coap->client_count - 2)]);
@@ -292,6 +322,7 @@ static void calm(struct tf_sim *sim)
     for (unsigned i = 0; i < sim->coap->client_count; i++) {
         sim->coap->clients[i].dark_until = 0;
     }
+    mqtt_tend(sim);
     tf_sim_run_for(sim, QUIET);
     for (unsigned i = 0; i < sim->coap->client_count && !sim->failed; i++) {
         unsigned busy = tf_sim_coap_client_busy(&sim->coap->clients[i]);
@@ -429,6 +460,7 @@ void tf_sim_coap_run(struct tf_sim *sim)
         tf_sim_coap_exchange(sim);
     } else {
         operations(sim);
+        tf_sim_store_calm(sim);
     }
     if (!sim->failed) {
         calm(sim);

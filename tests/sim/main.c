@@ -55,6 +55,7 @@ static const char *const kind_names[TF_SIM_KINDS] = {
     [TF_SIM_STARVED] = "allocation failed",
     [TF_SIM_CRASHED] = "crash",
     [TF_SIM_DISK_FAILED] = "call of the disk failed",
+    [TF_SIM_TAIL] = "queue with a tail, at a turn",
     [TF_SIM_COAP_LOST] = "datagram lost",
     [TF_SIM_COAP_DOUBLED] = "datagram doubled",
     [TF_SIM_COAP_LATE] = "datagram late",
@@ -242,7 +243,10 @@ static bool of_these_runs(const struct command *command, unsigned kind)
         return false;
     }
     if (kind == TF_SIM_CRASHED || kind == TF_SIM_DISK_FAILED) {
-        return command->options.store && !command->options.coap && !command->options.amqp;
+        return command->options.store;
+    }
+    if (kind == TF_SIM_TAIL) {
+        return command->options.store && !command->options.coap;
     }
     if (command->options.coap) {
         return kind == TF_SIM_STARVED || (kind >= TF_SIM_MQTT_KINDS && kind < TF_SIM_COAP_KINDS);

@@ -134,6 +134,8 @@ static bool start_node(struct tf_sim *sim, unsigned number)
     }
     config.store = node->kept;
     if (node->kept) {
+        config.kept_window = sim->store->window;
+        config.kept_page = sim->store->page;
         config.first_version = tf_store_first_position(node->kept);
     }
     struct tf_front_context context = {.shard = &node->shard,
@@ -160,6 +162,7 @@ bool tf_sim_nodes_start(struct tf_sim *sim)
     }
     started = started && tf_sim_store_restore(sim);
     for (unsigned i = 0; started && sim->amqp && i < sim->shards; i++) {
+        tf_sim_amqp_node_restored(&sim->nodes[i]);
         tf_queues_declare(&sim->nodes[i].queues);
     }
     return started;
@@ -409,6 +412,7 @@ static void check(struct tf_sim_node *node)
         good &= !session->conn || session->conn->session == session;
         bytes += session->queue.bytes;
         count += session->queue.count;
+        node->sim->seen[TF_SIM_TAIL] += session->queue.kept && session->queue.kept->tail_count;
         attended += session->conn != NULL;
     }
     for (j = tf_list_first(&front->conns); j; j = tf_list_next(&front->conns, j)) {

@@ -189,6 +189,7 @@ static void end_will(struct tf_sim_oracle *oracle, const struct tf_sim_event *ev
     }
     struct tf_sim_record *record = &oracle->records[session->connect.message];
     bool forgotten = event->crashed && session->expiry_least == 0;
+    record->will_deadline = tf_time_add(noticed, record->will_delay_s * TF_SECOND);
     if (!session->online || forgotten) {
         record->will = TF_SIM_WILL_MAY;
     } else if (session->goodbye && !session->goodbye_with_will) {
@@ -202,7 +203,6 @@ static void end_will(struct tf_sim_oracle *oracle, const struct tf_sim_event *ev
         }
     } else {
         record->will = TF_SIM_WILL_DUE;
-        record->will_deadline = tf_time_add(noticed, record->will_delay_s * TF_SECOND);
     }
 }
 
@@ -234,15 +234,29 @@ static void on_lost(struct tf_sim_oracle *oracle, const struct tf_sim_event *eve
     session->online = session->connecting = false;
 }
 
-/* A will whose session is not kept, and that has perhaps not gone out yet, may go with the broker.
+/*
+ * A will whose session is not kept, and that has perhaps not gone out yet, may go with the broker.
+ * One that is kept goes out again, if that it went out, or that there was a goodbye, was not on
+ * disk yet: nobody had been told so.
  */
 static void on_crash(struct tf_sim_oracle *oracle, const struct tf_sim_event *event)
 {
     for (uint32_t i = 0; i < oracle->record_count; i++) {
         struct tf_sim_record *record = &oracle->records[i];
-        if (record->will == TF_SIM_WILL_DUE && record->will_deadline >= event->at &&
-            oracle->sessions[record->publisher].expiry_least == 0) {
+        bool recent = record->known && record->will && record->will_deadline >= event->since;
+        bool kept = oracle->sessions[record->publisher].expiry_least != 0;
+        if (recent &&
+            (record->will == TF_SIM_WILL_DUE ? !kept : record->will == TF_SIM_WILL_NEVER)) {
             record->will = TF_SIM_WILL_MAY;
+        }
+        record->times_sent += recent && record->will != TF_SIM_WILL_ALIVE;
+    }
+    /* of a session that was lost when nothing came to the disk any more the next broker knows only
+     * that it is lost by now */
+    for (unsigned i = 0; i < TF_SIM_CLIENTS; i++) {
+        struct tf_sim_session *session = &oracle->sessions[i];
+        if (session->exists_to != TF_TIME_NEVER && session->exists_to >= event->since) {
+            session->exists_to = tf_time_add(session->exists_to, event->at - event->since);
         }
     }
 }

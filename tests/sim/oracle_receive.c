@@ -10,7 +10,6 @@
 /* The subscriptions of a session that bear on one delivery. */
 struct bearing {
     bool any, any_retained; /* may have brought it: live, or as a retained message */
-    bool sure;              /* one has been in force since before it was sent */
     bool may_mark;          /* one of them may let the retain flag be set */
     bool must_mark;
     uint8_t qos_most;  /* of all that may */
@@ -78,7 +77,6 @@ static struct bearing weigh(const struct tf_sim_oracle *oracle, unsigned client,
         if (sure(s, record, client)) {
             sum.qos_least = TF_MAX(sum.qos_least, qos);
             sum.must_mark |= s->as_published;
-            sum.sure = true;
         }
     }
     return sum;
@@ -153,10 +151,11 @@ static void check_order(struct tf_sim_oracle *oracle, const struct tf_sim_event 
     if (record->will || record->seen[e->client].first + record->seen[e->client].again != 1) {
         return;
     }
-    /* what was sent again may come late to those who missed its first time */
+    /* what was sent again may come late to those who missed its first time: it was too large, it
+     * came at QoS 0 then, or has expired since */
     bool bound =
-        record->times_sent == 1 ||
-        (subscribed && e->qos > 0 && record->info.length + 300 <= session->least_max_packet);
+        record->times_sent == 1 || (subscribed && record->info.expiry_s == UINT32_MAX &&
+                                    record->info.length + 300 <= session->least_max_packet);
     if (e->message + 1 < *last && bound) {
         tf_sim_oracle_fail(oracle, "client %u got m%u after m%u: of one publisher, topic and QoS",
                            e->client, e->message, *last - 1);
@@ -251,7 +250,7 @@ static void receive_known(struct tf_sim_oracle *oracle, const struct tf_sim_even
     check_count(oracle, e, record, b.grants);
     check_expiry(oracle, e, record);
     if (live) {
-        check_order(oracle, e, record, b.sure);
+        check_order(oracle, e, record, b.qos_least > 0);
     } else {
         session->values[e->topic] = e->message;
         session->value_counts[e->topic]++;

@@ -1,182 +1,12 @@
 /*
  * The oracle's own tests: traces made by hand, each of which breaks one rule and must be rejected
  * for it, and some that look odd and must not be. An oracle that passes everything would pass these
- * not.
- *
- * Clients 0 and 1 are publisher and subscriber, 2 reads retained messages; every event comes a
- * millisecond after the one before it. Topics are given by their place: A, B and C below.
+ * not. Those of crashes are in oracle_crash_test.c.
  */
-#include "sim/oracle.h"
+#include "sim/oracle_trace.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-enum { A = 0, B = 1, C = 2 }; /* tf_sim_topics: "a", "a/b", "a/b/c" */
-
-struct trace {
-    struct tf_sim_oracle *oracle;
-    tf_time at;
-};
-
-static void see(struct trace *trace, struct tf_sim_event event)
-{
-    trace->at += TF_MILLISECOND;
-    event.at = trace->at;
-    tf_sim_oracle_see(trace->oracle, &event);
-}
-
-/* ---- what clients do, in short ---- */
-
-static struct tf_sim_event connect_event(unsigned client, bool clean, uint32_t expiry_s)
-{
-    return (struct tf_sim_event){.kind = TF_SIM_CONNECT,
-                                 .client = client,
-                                 .message = TF_SIM_NONE,
-                                 .version = TF_MQTT_5,
-                                 .clean = clean,
-                                 .expiry_s = expiry_s,
-                                 .receive_maximum = 2,
-                                 .max_packet = 1000};
-}
-
-static void connack(struct trace *trace, unsigned client, bool present)
-{
-    see(trace, (struct tf_sim_event){.kind = TF_SIM_CONNACK, .client = client, .present = present});
-}
-
-static void connect(struct trace *trace, unsigned client, bool clean, uint32_t expiry_s,
-                    bool present)
-{
-    see(trace, connect_event(client, clean, expiry_s));
-    connack(trace, client, present);
-}
-
-static void connect_with_will(struct trace *trace, uint32_t number, uint32_t delay_s)
-{
-    struct tf_sim_message will = {
-        .number = number, .length = 9, .expiry_s = UINT32_MAX, .topic = A, .qos = 1, .will = true};
-    struct tf_sim_event event = connect_event(0, true, 600);
-    event.message = number;
-    event.info = &will;
-    event.will_delay_s = delay_s;
-    see(trace, event);
-    connack(trace, 0, false);
-}
-
-static void lose(struct trace *trace, unsigned client, bool graceful)
-{
-    see(trace, (struct tf_sim_event){
-                   .kind = TF_SIM_LOST, .client = client, .told = true, .graceful = graceful});
-}
-
-static void subscribe_as(struct trace *trace, const char *filter, uint8_t qos, uint32_t id,
-                         bool as_published)
-{
-    see(trace, (struct tf_sim_event){.kind = TF_SIM_SUBSCRIBE,
-                                     .client = 1,
-                                     .packet_id = 1,
-                                     .filter = filter,
-                                     .qos = qos,
-                                     .id = id,
-                                     .as_published = as_published});
-    see(trace,
-        (struct tf_sim_event){
-            .kind = TF_SIM_SUBACK, .client = 1, .packet_id = 1, .filter = filter, .reason = qos});
-}
-
-static void subscribe(struct trace *trace, const char *filter, uint8_t qos)
-{
-    subscribe_as(trace, filter, qos, 0, false);
-}
-
-static void unsubscribe(struct trace *trace, const char *filter)
-{
-    see(trace, (struct tf_sim_event){
-                   .kind = TF_SIM_UNSUBSCRIBE, .client = 1, .packet_id = 2, .filter = filter});
-    see(trace, (struct tf_sim_event){
-                   .kind = TF_SIM_UNSUBACK, .client = 1, .packet_id = 2, .filter = filter});
-}
-
-static void publish_full(struct trace *trace, struct tf_sim_message message)
-{
-    message.length = message.length ? message.length : 20;
-    see(trace,
-        (struct tf_sim_event){
-            .kind = TF_SIM_PUBLISH, .client = 0, .message = message.number, .info = &message});
-}
-
-static void publish(struct trace *trace, uint32_t number, uint8_t topic, uint8_t qos, bool retain)
-{
-    publish_full(trace, (struct tf_sim_message){.number = number,
-                                                .topic = topic,
-                                                .qos = qos,
-                                                .retain = retain,
-                                                .expiry_s = UINT32_MAX});
-}
-
-static void accept(struct trace *trace, uint32_t number)
-{
-    see(trace, (struct tf_sim_event){.kind = TF_SIM_ACCEPTED, .client = 0, .message = number});
-}
-
-/* Published and acknowledged. */
-static void deposit(struct trace *trace, uint32_t number, uint8_t topic, uint8_t qos, bool retain)
-{
-    publish(trace, number, topic, qos, retain);
-    accept(trace, number);
-}
-
-static struct tf_sim_event delivery(uint32_t number, uint8_t topic, uint8_t qos)
-{
-    return (struct tf_sim_event){.kind = TF_SIM_RECEIVE,
-                                 .client = 1,
-                                 .message = number,
-                                 .topic = topic,
-                                 .qos = qos,
-                                 .size = 40};
-}
-
-/* Received and settled. */
-static void take(struct trace *trace, uint32_t number, uint8_t topic, uint8_t qos)
-{
-    see(trace, delivery(number, topic, qos));
-    if (qos) {
-        see(trace, (struct tf_sim_event){.kind = TF_SIM_SETTLE, .client = 1});
-    }
-}
-
-static void start(struct trace *trace, const char *filter, uint8_t qos)
-{
-    connect(trace, 0, true, 600, false);
-    connect(trace, 1, true, 600, false);
-    subscribe(trace, filter, qos);
-}
-
-static void read_retained(struct trace *trace, uint32_t number)
-{
-    connect(trace, 2, true, 0, false);
-    see(trace,
-        (struct tf_sim_event){.kind = TF_SIM_SUBSCRIBE, .client = 2, .filter = "#", .qos = 2});
-    see(trace,
-        (struct tf_sim_event){.kind = TF_SIM_SUBACK, .client = 2, .filter = "#", .reason = 2});
-    if (number != TF_SIM_NONE) {
-        struct tf_sim_event event = delivery(number, A, 1);
-        event.client = 2;
-        event.retain = true;
-        see(trace, event);
-    }
-}
-
-static void read_all(struct trace *trace)
-{
-    see(trace, (struct tf_sim_event){.kind = TF_SIM_READ_ALL, .client = 2});
-}
-
-static void drain(struct trace *trace)
-{
-    trace->at += 60 * TF_SECOND;
-    tf_sim_oracle_drained(trace->oracle, trace->at);
-}
 
 /* ---- traces that must be rejected ---- */
 
@@ -596,57 +426,54 @@ static void in_flight(struct trace *t)
     take(t, 0, A, 1);
 }
 
-static const struct {
-    const char *name;
-    void (*run)(struct trace *trace);
-    const char *why; /* part of what must be said; NULL: nothing */
-} traces[] = {{"accepted QoS 1 is lost", lost_1, "never came"},
-              {"accepted QoS 2 is lost", lost_2, "never came"},
-              {"accepted for a session that is away, and lost", lost_offline, "never came"},
-              {"QoS 2 comes twice", twice_2, "2 times"},
-              {"overlapping subscriptions bring it twice", twice_overlapping, "2 times"},
-              {"out of order", disorder, "of one publisher, topic and QoS"},
-              {"credit exceeded", credit, "Receive Maximum"},
-              {"session present after a clean start", present_after_clean, "session present"},
-              {"session present at first", present_at_first, "session present"},
-              {"session present after its expiry", present_after_expiry, "session present"},
-              {"session gone before its expiry", absent_before_expiry, "session present"},
-              {"retained message missing", retained_missing, "no retained message"},
-              {"retained message not the last", retained_old, "a later one"},
-              {"retained message after clearing", retained_cleared, "a later one"},
-              {"two retained messages of a topic", retained_twice, "2 retained"},
-              {"will after a goodbye", will_cancelled, "said goodbye"},
-              {"will of a client that is still there", will_early, "said goodbye"},
-              {"will twice", will_twice, "2 times"},
-              {"will never", will_never, "never came"},
-              {"message that nobody sent", nobody_sent, "nobody sent"},
-              {"message under another topic", other_topic, "nobody sent"},
-              {"message outside the filters", outside, "no subscription"},
-              {"message after UNSUBACK", after_unsubscribe, "no subscription"},
-              {"message from before SUBSCRIBE", before_subscribe, "no subscription"},
-              {"message of a session that ended", after_clean_start, "no subscription"},
-              {"own message despite No Local", own_message, "no subscription"},
-              {"retain flag that was not set", retain_set, "retain flag"},
-              {"retain flag not as published", retain_unset, "retain flag"},
-              {"identifier of another subscription", wrong_id, "identifier"},
-              {"subscription identifier missing", missing_id, "without subscription identifier"},
-              {"DUP on the first delivery", false_dup, "DUP"},
-              {"repeated delivery without DUP", repeat_unmarked, "not marked DUP"},
-              {"packet over the maximum", too_large, "Maximum Packet Size"},
-              {"QoS above the granted", qos_above, "were granted"},
-              {"QoS below the granted", qos_below, "were granted"},
-              {"message after its expiry", expired_message, "had expired"},
-              {"message expiry missing", expiry_missing, "message expiry"},
-              {"SUBACK with another QoS", wrong_suback, "and got 0x01"},
-              {"publication refused", refused, "was refused"},
-              {"PUBLISH before CONNACK", before_connack, "before CONNACK"},
-              {"empty message from nobody", empty_from_nobody, "nobody sent"},
-              {"all three QoS", plain, NULL},
-              {"delivery again after a resumption", resumed, NULL},
-              {"session after a goodbye that may be lost", unknown_goodbye, NULL},
-              {"retained message without an answer", retained_race, NULL},
-              {"will that a new connection holds back", will_waits, NULL},
-              {"message in flight when unsubscribing", in_flight, NULL}};
+static const struct trace_case traces[] = {
+    {"accepted QoS 1 is lost", lost_1, "never came"},
+    {"accepted QoS 2 is lost", lost_2, "never came"},
+    {"accepted for a session that is away, and lost", lost_offline, "never came"},
+    {"QoS 2 comes twice", twice_2, "2 times"},
+    {"overlapping subscriptions bring it twice", twice_overlapping, "2 times"},
+    {"out of order", disorder, "of one publisher, topic and QoS"},
+    {"credit exceeded", credit, "Receive Maximum"},
+    {"session present after a clean start", present_after_clean, "session present"},
+    {"session present at first", present_at_first, "session present"},
+    {"session present after its expiry", present_after_expiry, "session present"},
+    {"session gone before its expiry", absent_before_expiry, "session present"},
+    {"retained message missing", retained_missing, "no retained message"},
+    {"retained message not the last", retained_old, "a later one"},
+    {"retained message after clearing", retained_cleared, "a later one"},
+    {"two retained messages of a topic", retained_twice, "2 retained"},
+    {"will after a goodbye", will_cancelled, "said goodbye"},
+    {"will of a client that is still there", will_early, "said goodbye"},
+    {"will twice", will_twice, "2 times"},
+    {"will never", will_never, "never came"},
+    {"message that nobody sent", nobody_sent, "nobody sent"},
+    {"message under another topic", other_topic, "nobody sent"},
+    {"message outside the filters", outside, "no subscription"},
+    {"message after UNSUBACK", after_unsubscribe, "no subscription"},
+    {"message from before SUBSCRIBE", before_subscribe, "no subscription"},
+    {"message of a session that ended", after_clean_start, "no subscription"},
+    {"own message despite No Local", own_message, "no subscription"},
+    {"retain flag that was not set", retain_set, "retain flag"},
+    {"retain flag not as published", retain_unset, "retain flag"},
+    {"identifier of another subscription", wrong_id, "identifier"},
+    {"subscription identifier missing", missing_id, "without subscription identifier"},
+    {"DUP on the first delivery", false_dup, "DUP"},
+    {"repeated delivery without DUP", repeat_unmarked, "not marked DUP"},
+    {"packet over the maximum", too_large, "Maximum Packet Size"},
+    {"QoS above the granted", qos_above, "were granted"},
+    {"QoS below the granted", qos_below, "were granted"},
+    {"message after its expiry", expired_message, "had expired"},
+    {"message expiry missing", expiry_missing, "message expiry"},
+    {"SUBACK with another QoS", wrong_suback, "and got 0x01"},
+    {"publication refused", refused, "was refused"},
+    {"PUBLISH before CONNACK", before_connack, "before CONNACK"},
+    {"empty message from nobody", empty_from_nobody, "nobody sent"},
+    {"all three QoS", plain, NULL},
+    {"delivery again after a resumption", resumed, NULL},
+    {"session after a goodbye that may be lost", unknown_goodbye, NULL},
+    {"retained message without an answer", retained_race, NULL},
+    {"will that a new connection holds back", will_waits, NULL},
+    {"message in flight when unsubscribing", in_flight, NULL}};
 
 /* What is freed under another size, or never, must be noticed. */
 static bool test_memory(void)
@@ -662,24 +489,29 @@ static bool test_memory(void)
     return good;
 }
 
-unsigned tf_sim_self_test(FILE *out)
+unsigned tf_sim_traces_run(FILE *out, const struct trace_case *cases, size_t count)
 {
     unsigned wrong = 0;
-    for (size_t i = 0; i < TF_COUNT(traces); i++) {
+    for (size_t i = 0; i < count; i++) {
         struct trace trace = {tf_sim_oracle_new(), TF_SECOND};
-        traces[i].run(&trace);
+        cases[i].run(&trace);
         const char *said = tf_sim_oracle_failure(trace.oracle);
-        bool good = traces[i].why ? said && strstr(said, traces[i].why) : !said;
-        fprintf(out, "%s %s\n", good ? "ok  " : "FAIL", traces[i].name);
+        bool good = cases[i].why ? said && strstr(said, cases[i].why) : !said;
+        fprintf(out, "%s %s\n", good ? "ok  " : "FAIL", cases[i].name);
         if (!good) {
             fprintf(out, "     the oracle said: %s\n", said ? said : "nothing");
             wrong++;
         }
         tf_sim_oracle_free(trace.oracle);
     }
+    fprintf(out, "%zu passed, %u failed\n", count - wrong, wrong);
+    return wrong;
+}
+
+unsigned tf_sim_self_test(FILE *out)
+{
+    unsigned wrong = tf_sim_traces_run(out, traces, TF_COUNT(traces));
     bool memory = test_memory();
     fprintf(out, "%s %s\n", memory ? "ok  " : "FAIL", "memory freed under another size");
-    wrong += !memory;
-    fprintf(out, "%zu passed, %u failed\n", TF_COUNT(traces) + 1 - wrong, wrong);
-    return wrong;
+    return wrong + !memory + tf_sim_crash_self_test(out);
 }

@@ -312,20 +312,17 @@ static void act(struct tf_sim_client *client)
 
 static void operate(struct tf_sim *sim)
 {
-    if (sim->store && (tf_sim_store_broken(sim) || tf_sim_chance(sim, 1, 80))) {
-        tf_sim_crash(sim);
+    if (tf_sim_store_operate(sim)) {
         return;
-    }
-    if (sim->store && sim->memory.starving && tf_sim_chance(sim, 1, 20)) {
-        tf_sim_store_fault(sim);
     }
     struct tf_sim_client *client = &sim->clients[tf_sim_draw(sim, 0, sim->client_count - 2)];
     if (tf_sim_chance(sim, 1, 40)) {
         struct tf_sim_node *node = &sim->nodes[tf_sim_draw(sim, 0, sim->shards - 1)];
-        node->paused_until = sim->now + tf_sim_draw(sim, 1, 100) * TF_MILLISECOND;
+        node->paused_until =
+            TF_MAX(node->paused_until, sim->now + tf_sim_draw(sim, 1, 100) * TF_MILLISECOND);
         sim->seen[TF_SIM_SHARD_PAUSED]++;
     }
-    if (tf_sim_chance(sim, 1, 60)) {
+    if (!tf_sim_store_doomed(sim) && tf_sim_chance(sim, 1, 60)) {
         tf_time span = tf_sim_draw(sim, 1, 150) * TF_SECOND;
         tf_sim_trace(sim, "%llu s pass", (unsigned long long)(span / TF_SECOND));
         sim->seen[TF_SIM_TIME_JUMP]++;
@@ -543,9 +540,7 @@ static void run_mqtt(struct tf_sim *sim)
     }
     tf_sim_calm(sim);
     sim->memory.starving = false;
-    if (sim->store && !sim->failed && (sim->options.starve || tf_sim_chance(sim, 1, 2))) {
-        tf_sim_crash(sim); /* all that is owed comes from the disk */
-    }
+    tf_sim_store_calm(sim);
     if (sim->options.starve) {
         tf_sim_run_for(sim, 15 * TF_SECOND);
         tf_sim_drop_all(sim);

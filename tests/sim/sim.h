@@ -87,6 +87,7 @@ enum tf_sim_kind {
     TF_SIM_STARVED,     /* only in runs that are asked for it */
     TF_SIM_CRASHED,     /* only in runs with a store */
     TF_SIM_DISK_FAILED, /* only in those without enough memory */
+    TF_SIM_TAIL,        /* a queue with a tail: not in runs with CoAP */
     TF_SIM_MQTT_KINDS,
 
     /* of runs with CoAP (coap.h) */
@@ -182,6 +183,7 @@ struct tf_sim_event {
     uint32_t ids[8];
     uint32_t expiry_s, will_delay_s, max_packet, size, id;
     uint16_t receive_maximum, keep_alive_s;
+    tf_time since; /* of a crash: nothing has come to the disk from then on */
 };
 
 extern const char *const tf_sim_topics[];

@@ -8,6 +8,8 @@
  * is what the oracle holds it to.
  */
 #include "sim/store.h"
+#include "sim/amqp.h"
+#include "sim/coap.h"
 
 #include "base/assert.h"
 #include "broker/restore.h"
@@ -17,19 +19,8 @@
 
 #define SEGMENT (UINT64_C(1) << 20)
 #define SETTLE_ROUNDS 100000u
-#define RETRY (100 * TF_MILLISECOND)
 
 /* ---- the store's thread ---- */
-
-static void hold(void *owner)
-{
-    (void)tf_message_ref(owner);
-}
-
-static void let_go(void *owner)
-{
-    tf_message_unref(owner);
-}
 
 static void wake_shard(void *ctx, unsigned shard)
 {
@@ -70,8 +61,8 @@ static bool open_store(struct tf_sim *sim)
                                                  .compact_percent = 50},
                                      .shards = sim->shards,
                                      .alloc = &sim->memory.alloc,
-                                     .hold = hold,
-                                     .let_go = let_go,
+                                     .hold = tf_stored_hold,
+                                     .let_go = tf_stored_let_go,
                                      .wake_shard = wake_shard,
                                      .wake_store = wake_store,
                                      .changed = changed,
@@ -92,7 +83,8 @@ static bool open_store(struct tf_sim *sim)
 
 tf_time tf_sim_store_next(const struct tf_sim *sim)
 {
-    return sim->store ? sim->store->due : TF_TIME_NEVER;
+    return sim->store && !(sim->store->doomed && sim->store->still) ? sim->store->due
+                                                                    : TF_TIME_NEVER;
 }
 
 void tf_sim_store_step(struct tf_sim *sim)
@@ -184,8 +176,9 @@ bool tf_sim_store_restore(struct tf_sim *sim)
         (unsigned long long)restored.values, (unsigned long long)restored.entries,
         (unsigned long long)restored.under_way);
     if (restored.orphans) {
-        tf_sim_fail(sim, "%llu things in the store belong to nothing",
-                    (unsigned long long)restored.orphans);
+        /* without memory the record of a binding may outlive its queue (named_kept.c) */
+        tf_sim_blame(sim, "%llu things in the store belong to nothing",
+                     (unsigned long long)restored.orphans);
     }
     unsigned round = 0;
     do {
@@ -197,6 +190,7 @@ bool tf_sim_store_restore(struct tf_sim *sim)
                 fronts[i][j]->ops->restored(fronts[i][j]);
             }
         }
+        tf_shard_submit(&sim->nodes[i].shard);
     }
     return round < SETTLE_ROUNDS;
 }
@@ -215,6 +209,10 @@ void tf_sim_store_start(struct tf_sim *sim)
     tf_assert(sim->store);
     sim_disk_init(&sim->store->disk, sim->options.seed);
     sim->store->due = TF_TIME_NEVER;
+    if (tf_sim_chance(sim, 1, 2)) { /* so that short queues have a tail, too */
+        sim->store->window = (uint32_t)tf_sim_draw(sim, 1, 8);
+        sim->store->page = (uint32_t)tf_sim_draw(sim, 1, 8);
+    }
 }
 
 void tf_sim_store_end(struct tf_sim *sim)
@@ -250,6 +248,8 @@ void tf_sim_crash(struct tf_sim *sim)
     tf_sim_trace(sim, "CRASH: %u in 8 of what was not synced is there", keep);
     sim->seen[TF_SIM_CRASHED]++;
     store->crashes++;
+    tf_time since = store->doomed ? store->stands_since : sim->now;
+    store->doomed = 0;
     sim->crashing = true;
     for (unsigned i = 0; i < sim->client_count; i++) {
         struct tf_sim_client *client = &sim->clients[i];
@@ -259,8 +259,15 @@ void tf_sim_crash(struct tf_sim *sim)
             tf_sim_client_drop(client, true, false);
         }
     }
+    if (sim->amqp) {
+        tf_sim_amqp_crash(sim, since);
+    }
+    if (sim->coap) {
+        tf_sim_coap_crash(sim, since);
+    }
     sim->crashing = false;
-    tf_sim_tell(sim, &(struct tf_sim_event){.kind = TF_SIM_CRASH, .message = TF_SIM_NONE});
+    tf_sim_tell(
+        sim, &(struct tf_sim_event){.kind = TF_SIM_CRASH, .message = TF_SIM_NONE, .since = since});
     sim_disk_crash(&store->disk, &left, tf_sim_draw(sim, 0, UINT32_MAX), keep);
     /* a broker that cannot be taken apart, or cannot start, for want of memory proves nothing */
     bool starving = sim->memory.starving;
@@ -281,4 +288,48 @@ void tf_sim_crash(struct tf_sim *sim)
         tf_sim_fail(sim, "the broker does not start again");
     }
     sim->memory.starving = starving;
+}
+
+bool tf_sim_store_operate(struct tf_sim *sim)
+{
+    struct tf_sim_store *store = sim->store;
+    if (!store) {
+        return false;
+    }
+    if (store->broken || store->doomed == 1) {
+        tf_sim_crash(sim);
+        return true;
+    }
+    store->doomed -= store->doomed > 0;
+    if (!store->doomed && tf_sim_chance(sim, 1, 80)) {
+        if (tf_sim_chance(sim, 1, 2)) {
+            tf_sim_crash(sim);
+            return true;
+        }
+        store->doomed = (unsigned)tf_sim_draw(sim, 2, 6);
+        store->stands_since = sim->now;
+        store->still = sim->shards == 1 || tf_sim_chance(sim, 1, 2);
+        if (!store->still) {
+            unsigned shard = (unsigned)tf_sim_draw(sim, 0, sim->shards - 1);
+            sim->nodes[shard].paused_until = TF_TIME_NEVER;
+        }
+        tf_sim_trace(sim, "%s stands still", store->still ? "the disk" : "a shard");
+    }
+    if (sim->memory.starving && tf_sim_chance(sim, 1, 20)) {
+        tf_sim_store_fault(sim);
+    }
+    return false;
+}
+
+bool tf_sim_store_doomed(const struct tf_sim *sim)
+{
+    return sim->store && sim->store->doomed;
+}
+
+void tf_sim_store_calm(struct tf_sim *sim)
+{
+    if (sim->store && !sim->failed &&
+        (sim->store->doomed || sim->options.starve || tf_sim_chance(sim, 1, 2))) {
+        tf_sim_crash(sim);
+    }
 }

@@ -12,7 +12,13 @@ struct tf_sim_store {
     struct tf_store *store; /* NULL: closed */
     tf_time due;            /* when its thread acts next */
     unsigned crashes;
-    bool broken; /* a sync has failed */
+    uint32_t window, page; /* of kept queues; 0: the broker's defaults */
+    bool broken;           /* a sync has failed */
+    /* Operations until a crash that is bound to come; 0: none. Until then a shard stands still, or
+     * (`still`) the thread, so that whatever is told before it is on disk shows. */
+    unsigned doomed;
+    bool still;
+    tf_time stands_since; /* valid if `doomed` */
 };
 
 /* A run is to have a store; and has ended. */
@@ -36,5 +42,12 @@ bool tf_sim_store_broken(const struct tf_sim *sim);
 
 /* The broker ends at once, and starts again from what the disk is left with. */
 void tf_sim_crash(struct tf_sim *sim);
+/* What befalls a broker with a store between two operations of the clients. True: it has crashed.
+ */
+bool tf_sim_store_operate(struct tf_sim *sim);
+/* True: the disk stands still, and a crash comes soon. */
+bool tf_sim_store_doomed(const struct tf_sim *sim);
+/* All is calm now: a crash before that, perhaps, so that what is owed comes from the disk. */
+void tf_sim_store_calm(struct tf_sim *sim);
 
 #endif
