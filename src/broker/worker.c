@@ -14,6 +14,7 @@
 #include "port/entropy.h"
 
 #define MAIL_BLOCK 16u
+#define STORE_LINGER TF_MILLISECOND /* see tf_shard_config.linger */
 #define VERSION_SHIFT 24u /* of 64 bits: what is left is counted up from, and makes short ETags */
 
 /* ---- what the shard hands out ---- */
@@ -122,6 +123,7 @@ static enum tf_err start_shard(struct tf_worker *worker, tf_time now)
             return err;
         }
         config.store = &worker->client;
+        config.linger = STORE_LINGER;
         /* What was kept has its versions still: those of this run are above them. */
         config.first_version = tf_store_first_position(&worker->client);
     }
@@ -452,6 +454,9 @@ void tf_worker_settle(struct tf_worker *worker)
     tf_shard_time(&worker->shard, worker->now);
     tf_shard_receive(&worker->shard);
     (void)tf_shard_flush(&worker->shard); /* the caller comes again: congestion needs no care */
+    if (worker->config.store) {
+        tf_store_submit(&worker->client); /* nothing comes next that it could go with */
+    }
 }
 
 /* ---- other threads ---- */

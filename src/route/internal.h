@@ -177,7 +177,7 @@ static inline uint64_t tf_shard_appended(const struct tf_shard *shard)
 /* The batch that has what was recorded since `appended`; 0: nothing was, or it is done. */
 static inline uint64_t tf_shard_recorded_since(const struct tf_shard *shard, uint64_t appended)
 {
-    const struct tf_store_client *store = shard->config.store;
+    struct tf_store_client *store = shard->config.store;
     return store && store->appended != appended ? tf_store_current(store) : 0;
 }
 

@@ -20,6 +20,7 @@ enum tf_err tf_shard_init(struct tf_shard *shard, const struct tf_shard_config *
     shard->config.kept_page = config->kept_page ? config->kept_page : TF_KEPT_PAGE;
     shard->count = tf_post_office_count(config->office);
     shard->now = now;
+    shard->submit_at = TF_TIME_NEVER;
     tf_timers_init(&shard->timers, now);
     tf_timers_init(&shard->value_timers, now);
     tf_list_init(&shard->drawing);
@@ -529,6 +530,7 @@ tf_time tf_shard_deadline(const struct tf_shard *shard)
     if (!tf_list_empty(&shard->starved)) {
         entries = TF_MIN(entries, shard->starved_until);
     }
+    entries = TF_MIN(entries, shard->submit_at);
     return TF_MIN(timers, entries);
 }
 

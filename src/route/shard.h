@@ -59,6 +59,9 @@ struct tf_shard_config {
     struct tf_store_client *store; /* this shard's; NULL: nothing is kept */
     /* Entries of a kept queue in memory, and of a page: see kept.h; 0: TF_KEPT_WINDOW, _PAGE. */
     uint32_t kept_window, kept_page;
+    /* For so long settlements that nobody waits for may be kept back, to be written with what comes
+     * next: a lone publisher's next message need not wait for their sync. 0: not at all. */
+    tf_time linger;
 };
 
 /* What became of a publication. */
@@ -166,6 +169,7 @@ struct tf_shard {
     uint32_t *ids; /* scratch: identifiers of one delivery */
     size_t id_capacity;
     size_t queue_count;
+    tf_time submit_at;          /* when what lingers is submitted; TF_TIME_NEVER: nothing does */
     tf_time wall;               /* what is added to `now` to have the wall time */
     struct tf_list held;        /* of tf_held: answers that wait for the store, in order */
     struct tf_held *held_spare; /* for the next answer; NULL: none yet */

@@ -42,12 +42,21 @@ uint64_t tf_shard_recorded(const struct tf_shard *shard)
 
 void tf_shard_submit(struct tf_shard *shard)
 {
-    if (shard->config.store) {
-        tf_kept_page(shard);
-        tf_store_submit(shard->config.store);
-        if (shard->scratch_size > SCRATCH_KEPT) {
-            tf_stored_room_release(shard);
+    struct tf_store_client *store = shard->config.store;
+    if (!store) {
+        return;
+    }
+    tf_kept_page(shard);
+    if (store->batch && !store->wanted && shard->config.linger && shard->now < shard->submit_at) {
+        if (shard->submit_at == TF_TIME_NEVER) {
+            shard->submit_at = tf_time_add(shard->now, shard->config.linger);
         }
+    } else {
+        shard->submit_at = TF_TIME_NEVER;
+        tf_store_submit(store);
+    }
+    if (shard->scratch_size > SCRATCH_KEPT) {
+        tf_stored_room_release(shard);
     }
 }
 

@@ -75,6 +75,8 @@ struct tf_store_client {
     uint64_t done;     /* batches up to this one are done, as of the last tf_store_receive */
     uint64_t appended; /* records ever: tells whether something was recorded in between */
     uint64_t next_transaction;
+    bool wanted; /* somebody waits for the batch that is being filled, or it has what is new: it is
+                    better submitted than made longer */
     /* the store's own */
     struct tf_store_end *end;
     size_t outstanding; /* bytes that were submitted and are not done */
@@ -179,9 +181,11 @@ bool tf_store_page_end(const struct tf_store_page *page);
 
 /* ---- turns ---- */
 
-/* The number that what was recorded up to now waits for; 0: nothing is under way or recorded. */
-static inline uint64_t tf_store_current(const struct tf_store_client *client)
+/* The number that what was recorded up to now waits for; 0: nothing is under way or recorded. Who
+ * asks for it wants that batch. */
+static inline uint64_t tf_store_current(struct tf_store_client *client)
 {
+    client->wanted |= client->batch != NULL;
     return client->batch                        ? client->current
            : client->done + 1 < client->current ? client->current - 1
                                                 : 0;

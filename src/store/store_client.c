@@ -284,7 +284,7 @@ void tf_store_put(struct tf_store_client *client, enum tf_store_level level, uin
         return;
     op->head.kind = kind;
     op->message = held;
-    client->batch->grows = true;
+    client->batch->grows = client->wanted = true;
 }
 
 void tf_store_entry(struct tf_store_client *client, enum tf_store_level level, uint64_t queue,
@@ -301,7 +301,7 @@ void tf_store_entry(struct tf_store_client *client, enum tf_store_level level, u
     op->queue = queue;
     op->first = op->last = position;
     op->message = held;
-    client->batch->grows = true;
+    client->batch->grows = client->wanted = true;
 }
 
 void tf_store_change(struct tf_store_client *client, enum tf_store_level level, uint64_t queue,
@@ -389,6 +389,7 @@ void tf_store_join(struct tf_store_client *client, uint64_t transaction, uint32_
     join->parts = parts;
     join->next = client->batch->joins;
     client->batch->joins = join;
+    client->wanted = true; /* other shards do */
 }
 
 /* ---- reads ---- */
@@ -407,6 +408,7 @@ enum tf_err tf_store_read(struct tf_store_client *client, struct tf_store_read *
                                    .from = read->from,
                                    .entries = read->entries,
                                    .bytes = read->bytes};
+    client->wanted |= client->batch != NULL;
     read->page = page;
     tf_list_push_back(&client->reads, &read->node);
     head = atomic_load_explicit(&client->end->asked, memory_order_relaxed);
@@ -465,6 +467,7 @@ void tf_store_submit(struct tf_store_client *client)
     if (!batch)
         return;
     client->batch = NULL;
+    client->wanted = false;
     client->current++;
     client->outstanding += batch->bytes;
     note_load(client);

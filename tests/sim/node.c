@@ -136,6 +136,7 @@ static bool start_node(struct tf_sim *sim, unsigned number)
     if (node->kept) {
         config.kept_window = sim->store->window;
         config.kept_page = sim->store->page;
+        config.linger = sim->store->linger;
         config.first_version = tf_store_first_position(node->kept);
     }
     struct tf_front_context context = {.shard = &node->shard,

@@ -213,6 +213,7 @@ void tf_sim_store_start(struct tf_sim *sim)
         sim->store->window = (uint32_t)tf_sim_draw(sim, 1, 8);
         sim->store->page = (uint32_t)tf_sim_draw(sim, 1, 8);
     }
+    sim->store->linger = tf_sim_chance(sim, 1, 2) ? TF_MILLISECOND : 0;
 }
 
 void tf_sim_store_end(struct tf_sim *sim)

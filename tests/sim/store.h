@@ -13,6 +13,7 @@ struct tf_sim_store {
     tf_time due;            /* when its thread acts next */
     unsigned crashes;
     uint32_t window, page; /* of kept queues; 0: the broker's defaults */
+    tf_time linger;        /* of settlements */
     bool broken;           /* a sync has failed */
     /* Operations until a crash that is bound to come; 0: none. Until then a shard stands still, or
      * (`still`) the thread, so that whatever is told before it is on disk shows. */
