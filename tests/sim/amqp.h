@@ -257,9 +257,10 @@ struct tf_sim_amqp_client {
     uint8_t *in;
     size_t in_length, in_capacity;
     tf_time read_after, silent_until;
-    bool silenced;  /* the broker may have given it up */
-    bool wants;     /* the machine took no input for want of output */
-    unsigned asked; /* requests to $management without an answer */
+    bool silenced;   /* the broker may have given it up */
+    bool wants;      /* the machine took no input for want of output */
+    unsigned asked;  /* requests to $management without an answer */
+    uint32_t taking; /* places that they take messages from, as bits */
 };
 
 void tf_sim_amqp_client_init(struct tf_sim *sim, struct tf_sim_amqp_client *client,

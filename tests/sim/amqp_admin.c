@@ -60,6 +60,7 @@ void tf_sim_amqp_ask(struct tf_sim_amqp_client *client, const char *operation,
         client->asked++;
         sim->amqp->oracle.moved |= move;
         if (takes) {
+            client->taking |= 1u << place;
             tf_sim_amqp_purged(&sim->amqp->oracle, place);
         }
     }
@@ -83,6 +84,7 @@ void tf_sim_amqp_asked(struct tf_sim_amqp_client *client, struct tf_bytes in)
     tf_sim_trace(sim, "k%u is answered %d of %s", client->number, (int)code.integer,
                  place < TF_SIM_AMQP_PLACES ? tf_sim_amqp_nodes[place].name : "?");
     client->asked--;
+    client->taking = client->asked ? client->taking : 0;
     if (place >= TF_SIM_AMQP_PLACES) {
         tf_sim_blame(sim, "client %u: the answer to another request", client->number);
         return;

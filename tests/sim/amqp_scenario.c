@@ -81,14 +81,20 @@ void tf_sim_amqp_end(struct tf_sim *sim)
 void tf_sim_amqp_crash(struct tf_sim *sim, tf_time since)
 {
     struct tf_sim_amqp *amqp = sim->amqp;
+    amqp->oracle.now = sim->now;
     for (unsigned i = 0; i < amqp->client_count; i++) {
         struct tf_sim_amqp_client *client = &amqp->clients[i];
+        for (unsigned place = 0; place < TF_SIM_AMQP_PLACES; place++) {
+            if (client->taking >> place & 1) { /* it may have been done, unanswered */
+                tf_sim_amqp_purged(&amqp->oracle, place);
+            }
+        }
+        client->taking = 0;
         if (client->link) {
             tf_sim_pipe_lose(sim, &client->link->up);
             tf_sim_amqp_client_drop(client, true);
         }
     }
-    amqp->oracle.now = sim->now;
     tf_sim_amqp_crashed(&amqp->oracle, since);
 }
 
