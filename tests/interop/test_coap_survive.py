@@ -72,13 +72,19 @@ class Survive(StoredCase):
         self.coap().put("v", b"1")
         reset, stopped, kept = (self.observer("v", token)[0] for token in (b"r", b"s", b"k"))
         self.again()
+        answered = {}
         for client, token in (reset, b"r"), (stopped, b"s"), (kept, b"k"):
             message = self.told(client, token)
+            answered[client] = message
             if client is reset:
                 client.reset(message)
             else:
                 client.ack(message)
         stopped.get("v", token=b"s", queries=("survive",), options=[(OBSERVE, b"\x01")])
+        for client, message in answered.items():    # sent again before the answer was read
+            while (data := client.datagram(0.5)) is not None:
+                self.assertEqual(coap.decode(data).mid, message.mid)
+                (client.reset if client is reset else client.ack)(message)
         reset.silent("v")
         self.fence()
         self.again()
