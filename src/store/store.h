@@ -75,8 +75,8 @@ struct tf_store_client {
     uint64_t done;     /* batches up to this one are done, as of the last tf_store_receive */
     uint64_t appended; /* records ever: tells whether something was recorded in between */
     uint64_t next_transaction;
-    bool wanted; /* somebody waits for the batch that is being filled, or it has what is new: it is
-                    better submitted than made longer */
+    bool wanted; /* somebody waits for the batch that is being filled, or it has more than
+                    settlements: it is better submitted than made longer */
     /* the store's own */
     struct tf_store_end *end;
     size_t outstanding; /* bytes that were submitted and are not done */

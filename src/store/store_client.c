@@ -315,6 +315,7 @@ void tf_store_change(struct tf_store_client *client, enum tf_store_level level, 
         return;
     op->queue = queue;
     op->first = op->last = position;
+    client->wanted = true;
 }
 
 /* True: the settlement before this one was made longer. */
@@ -365,6 +366,7 @@ void tf_store_remove(struct tf_store_client *client, enum tf_store_level level, 
     tf_assert(kind);
     if (op)
         op->head.kind = kind;
+    client->wanted |= client->batch != NULL;
 }
 
 /* ---- transactions ---- */
